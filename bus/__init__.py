@@ -1,0 +1,1 @@
+"""Mailboxes on the message bus. The only package that imports aio_pika."""
