@@ -1,0 +1,1 @@
+"""Hypervisor drivers; each is found by its entry point in the group ``starling.hypervisors``."""
