@@ -21,7 +21,7 @@ class Refused(Message, frozen=True, tag="actor.refused"):
 
 
 class StepFailed(Message, frozen=True, tag="step.failed"):
-    """A step did not succeed: said by an agent, or by the runtime when the step's deadline passed.
+    """A step did not succeed: an agent said so, or the runtime when the step's deadline passed.
 
     ``code`` is a short stable word (``deadline``, ``image_corrupt``, ``hypervisor`` …); ``reason`` is
     a sentence a tenant can act on, free of secrets and of host paths.
@@ -29,6 +29,3 @@ class StepFailed(Message, frozen=True, tag="step.failed"):
 
     code: str
     reason: str
-    instance: str = ""
-    generation: int = 0
-    number: int = 0

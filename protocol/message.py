@@ -4,7 +4,7 @@ Source: docs/architecture.md, "Messages". An envelope costs about 3 µs to encod
 are tagged unions, so an unknown tag is refused by the decoder, never guessed.
 """
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -21,7 +21,7 @@ class Envelope(Struct, frozen=True, array_like=True):
 
     to: str
     sender: str
-    body: Raw
+    body: bytes
     operation: str = ""
     reply_to: str = ""
     answer_by: float = 0.0

@@ -1,0 +1,183 @@
+"""What is said to a host agent, and the facts it answers with.
+
+Every command carries (instance, generation, number). The agent keeps the highest pair with its last
+answer per instance: it refuses lower ones (``stale``), answers an equal one from its journal, and
+acts on a higher one. Facts echo the pair, so that an actor drops the answers of steps long over.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from protocol.guest import GuestSpec, GuestState, HostInventory, PowerState
+from protocol.message import Message
+
+
+class GuestCommand(Message, frozen=True):
+    """The root of all orders to an agent about one guest."""
+
+    instance: str
+    generation: int
+    number: int
+
+
+class SpawnGuest(GuestCommand, frozen=True, tag="instance.spawn_guest"):
+    """Make the guest from its image and start it. Answered by GuestStarted."""
+
+    spec: GuestSpec
+
+
+class StartGuest(GuestCommand, frozen=True, tag="instance.start_guest"):
+    """Power on. Answered by GuestStarted."""
+
+    spec: GuestSpec
+
+
+class StopGuest(GuestCommand, frozen=True, tag="instance.stop_guest"):
+    """Power off: ACPI, again every ``retry_s``, force after ``timeout_s``. Answered by GuestStopped."""
+
+    timeout_s: float = 60.0
+    retry_s: float = 10.0
+
+
+class RebootGuest(GuestCommand, frozen=True, tag="instance.reboot_guest"):
+    """Restart; soft becomes hard after ``timeout_s``. Answered by GuestStarted."""
+
+    spec: GuestSpec
+    kind: Literal["soft", "hard"]
+    timeout_s: float = 120.0
+
+
+class PauseGuest(GuestCommand, frozen=True, tag="instance.pause_guest"):
+    """Freeze. Answered by GuestPaused."""
+
+
+class UnpauseGuest(GuestCommand, frozen=True, tag="instance.unpause_guest"):
+    """Go on. Answered by GuestStarted."""
+
+
+class DestroyGuest(GuestCommand, frozen=True, tag="instance.destroy_guest"):
+    """Remove the guest and all it stored; leave a tombstone. Answered by GuestDestroyed.
+
+    It ends whatever the agent is doing for this instance at a lower (generation, number).
+    """
+
+
+class LookAtGuest(GuestCommand, frozen=True, tag="instance.look_at_guest"):
+    """Say what the guest is now. Answered by GuestSeen; changes nothing."""
+
+
+class ForgetGuest(GuestCommand, frozen=True, tag="instance.forget_guest"):
+    """Purge the tombstone: the controller has recorded the deletion. Not answered."""
+
+
+class ReadGuestConsole(Message, frozen=True, tag="instance.read_guest_console"):
+    """Read the end of the serial console's log for ``reply_to``. Answered by GuestConsole."""
+
+    instance: str
+    generation: int
+    bytes_max: int
+    reply_to: str
+    operation: str
+
+
+class GuestFact(Message, frozen=True):
+    """The root of all facts about one guest; (generation, number) are those of the command answered."""
+
+    instance: str
+    generation: int
+    number: int
+
+
+class GuestStarted(GuestFact, frozen=True, tag="host.guest_started"):
+    """The guest runs."""
+
+
+class GuestStopped(GuestFact, frozen=True, tag="host.guest_stopped"):
+    """The guest is off."""
+
+
+class GuestPaused(GuestFact, frozen=True, tag="host.guest_paused"):
+    """The guest is frozen in memory."""
+
+
+class GuestDestroyed(GuestFact, frozen=True, tag="host.guest_destroyed"):
+    """Nothing of the guest is left but the journal's tombstone."""
+
+
+class GuestSeen(GuestFact, frozen=True, tag="host.guest_seen"):
+    """What the hypervisor has: an answer to LookAtGuest, or unasked (number 0) when it changed."""
+
+    power_state: PowerState
+    reason: str = ""
+    exists: bool = True
+
+
+class GuestFailed(GuestFact, frozen=True, tag="host.guest_failed"):
+    """The command could not be done. ``code`` is stable; ``reason`` is for the tenant.
+
+    ``power_state`` is what the hypervisor says after the failure, None when it could not be asked.
+    """
+
+    code: str
+    reason: str
+    power_state: PowerState | None = None
+
+
+class GuestProgress(GuestFact, frozen=True, tag="host.guest_progress"):
+    """A long step goes on: ``done`` of ``total`` bytes of ``what``."""
+
+    what: str
+    done: int
+    total: int
+
+
+class GuestConsole(Message, frozen=True, tag="host.guest_console"):
+    """The end of a console log, for the gateway ``reply_to`` waiting under ``operation``."""
+
+    instance: str
+    generation: int
+    reply_to: str
+    operation: str
+    text: str
+    error: str = ""
+
+
+class ConsoleRead(Message, frozen=True, tag="instance.console_read"):
+    """The console's end, passed on by the instance after it checked who said it."""
+
+    text: str
+    error: str = ""
+
+
+class Heartbeat(Message, frozen=True, tag="host.heartbeat"):
+    """The agent lives. ``sent_at`` is UTC epoch seconds by the host's clock, ``session`` one agent run."""
+
+    session: str
+    sent_at: float
+
+
+class HeartbeatHeard(Message, frozen=True, tag="hostactor.heartbeat_heard"):
+    """The host actor recorded the heartbeat sent at ``sent_at``; the agent's lease counts from then."""
+
+    sent_at: float
+    heard_at: float
+
+
+class HostReport(Message, frozen=True, tag="host.report"):
+    """What the host is and which guests are on it now: at start, periodically, after reconnects."""
+
+    session: str
+    inventory: HostInventory
+    guests: tuple[GuestState, ...]
+    clock_offset_s: float = 0.0
+
+
+class JournalEntry(Struct, frozen=True, kw_only=True):
+    """The journal's last word on one instance."""
+
+    instance: str
+    generation: int
+    number: int
+    answer: bytes = b""
+    deleted: bool = False

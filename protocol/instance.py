@@ -1,0 +1,165 @@
+"""What is said to an instance, and what it says to its project, its scheduler and its hosts.
+
+Commands of tenants come from gateways; the instance is the only sender of claims and releases.
+Amounts: vCPUs, memory in MiB, disk in GiB.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from protocol.command import Command
+from protocol.guest import GuestImage, GuestNic
+from protocol.message import Message
+
+
+class Amount(Struct, frozen=True):
+    """What an instance takes from a host and from its project's quota."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
+class Flavor(Struct, frozen=True, kw_only=True):
+    """The flavor as it was at the time of the request; the API shows it embedded from 2.47 on."""
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    ephemeral_gib: int = 0
+    swap_mib: int = 0
+    extra_specs: dict[str, str] = {}
+
+
+class ServerRequest(Struct, frozen=True, kw_only=True):
+    """A server as it was asked for, references already resolved by the gateway."""
+
+    name: str
+    flavor: Flavor
+    image: GuestImage | None
+    image_properties: dict[str, str] = {}
+    hostname: str = ""
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+    key_name: str | None = None
+    public_keys: dict[str, str] = {}
+    user_data: str = ""
+    config_drive: bool = False
+    nics: tuple[GuestNic, ...] = ()
+    network_names: dict[str, str] = {}
+    security_groups: tuple[str, ...] = ("default",)
+    availability_zone: str = ""
+    hints: dict[str, str] = {}
+    forced_host: str = ""
+    trusted_certificates: tuple[str, ...] = ()
+    disk_config: str = "MANUAL"
+
+
+class CreateInstance(Command, frozen=True, tag="gateway.create_instance"):
+    """Begin an instance. Reaches it through its project, which has reserved the quota."""
+
+    instance: str
+    request: ServerRequest
+
+
+class DeleteInstance(Command, frozen=True, tag="gateway.delete_instance"):
+    """End an instance, whatever it is doing."""
+
+
+class StartInstance(Command, frozen=True, tag="gateway.start_instance"):
+    """Power on a stopped instance."""
+
+
+class StopInstance(Command, frozen=True, tag="gateway.stop_instance"):
+    """Power off: ACPI, asked again, then force."""
+
+
+class RebootInstance(Command, frozen=True, tag="gateway.reboot_instance"):
+    """Restart. Soft asks the guest; hard cycles the power and is the universal repair."""
+
+    kind: Literal["soft", "hard"]
+
+
+class PauseInstance(Command, frozen=True, tag="gateway.pause_instance"):
+    """Freeze in host memory."""
+
+
+class UnpauseInstance(Command, frozen=True, tag="gateway.unpause_instance"):
+    """Go on after a pause."""
+
+
+class UpdateInstance(Command, frozen=True, tag="gateway.update_instance"):
+    """Change what has no effect on the guest. ``None``: leave as it is.
+
+    ``metadata`` replaces the whole set; the gateway merges before when only some keys change, and
+    ``metadata_seen`` (the set it merged into) makes a lost race a conflict instead of a lost update.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    clear_description: bool = False
+    metadata: dict[str, str] | None = None
+    metadata_seen: dict[str, str] | None = None
+
+
+class LockInstance(Command, frozen=True, tag="gateway.lock_instance"):
+    """Refuse changes by non-admins from now on."""
+
+    reason: str | None = None
+
+
+class UnlockInstance(Command, frozen=True, tag="gateway.unlock_instance"):
+    """Allow changes again. The owner may undo the owner's lock; an admin's lock needs an admin."""
+
+
+class ReadConsole(Command, frozen=True, tag="gateway.read_console"):
+    """Ask for the end of the serial console's log; answered by ``ConsoleRead``. Changes nothing."""
+
+    bytes_max: int
+
+
+class PlaceInstance(Message, frozen=True, tag="instance.place"):
+    """Ask a scheduler for hosts, best first. ``refused`` lists those that just refused a claim."""
+
+    instance: str
+    project: str
+    number: int
+    amount: Amount
+    availability_zone: str = ""
+    forced_host: str = ""
+    image_properties: dict[str, str] = {}
+    extra_specs: dict[str, str] = {}
+    hints: dict[str, str] = {}
+    refused: tuple[str, ...] = ()
+
+
+class ClaimHost(Message, frozen=True, tag="instance.claim_host"):
+    """Ask a host for room. The instance has committed (host, generation) before it says this."""
+
+    instance: str
+    generation: int
+    amount: Amount
+
+
+class ReleaseHost(Message, frozen=True, tag="instance.release_host"):
+    """Give the room of this generation back, whether or not the claim was ever granted."""
+
+    instance: str
+    generation: int
+
+
+class ClaimStands(Message, frozen=True, tag="instance.claim_stands"):
+    """Answer to ``ConfirmClaim``: this generation is the one in use."""
+
+    instance: str
+    generation: int
+
+
+class ReturnQuota(Message, frozen=True, tag="instance.return_quota"):
+    """Tell the project that the instance is gone for good and its reservation is free."""
+
+    instance: str
