@@ -1,0 +1,406 @@
+"""The one function that makes things happen: (kind, state, heard, now) → decision. Pure.
+
+An actor's behaviour is two sorts of rows, both made by ``on``:
+
+- **life** rows: (life state, message) → step, next life state, all in one turn. A host going from
+  ``up`` to ``suspect``, an image from ``saving`` to ``active``.
+- **operation** tables: (task state, message) → step, next task state, over many turns. A command
+  begins one, its last row (next task state ``None``) ends it. Each task state has a deadline and a
+  ``StepFailed`` row, checked when the table is made, so no operation can hang.
+
+The order of checks for a command is the Compute API's: known, not late, visible, guarded (lock, host),
+settled state, running task, then the step's own arguments. A refusal changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.turn import (
+    ActorState,
+    Decision,
+    Event,
+    Heard,
+    OperationRecord,
+    Recent,
+    Refusal,
+    S,
+    Send,
+    Step,
+    StepNote,
+    Task,
+)
+from protocol.agent import GuestFailed
+from protocol.command import Accepted, Command, Tick
+from protocol.errors import Refused, StepFailed
+from protocol.message import Message
+
+M = TypeVar("M", bound=Message)
+ANY: Final = "*"
+"""As ``while_``: in every state. As ``then``: stay."""
+
+RESEND_FIRST_S: Final = 2.0
+RESEND_MAX_S: Final = 15.0
+RECENT_S: Final = 120.0
+"""How long an accepted command is remembered: longer than any gateway goes on repeating it."""
+STEPS_MAX: Final = 50
+"""Steps kept in an operation's record; later ones push out the ones after the first."""
+
+
+class Row(Struct, Generic[S], frozen=True):
+    """One row of a table; make it with ``on``."""
+
+    while_: str | None
+    hearing: type[Message]
+    do: Callable[[S, Any], Step[S]]
+    then: str | None
+    when: Callable[[S, Any], bool] | None = None
+    log: str = ""
+
+
+def on(  # noqa: PLR0913  the columns of the table
+    while_: str | None,
+    hearing: type[M],
+    do: Callable[[S, M], Step[S]],
+    then: str | None,
+    *,
+    when: Callable[[S, M], bool] | None = None,
+    log: str = "",
+) -> Row[S]:
+    """A row: in this state, hearing this, do that, then be in this state.
+
+    ``when`` makes it a branch; rows are tried in order. ``log`` names the action a life row's command
+    is recorded under.
+    """
+    return Row(while_, hearing, do, then, when, log)
+
+
+class Operation(Struct, Generic[S], frozen=True):
+    """A lifecycle operation: its table, where it may begin and what it may push aside."""
+
+    name: str
+    command: type[Message]
+    rows: tuple[Row[S], ...]
+    deadlines: Mapping[str, float]
+    accepts: frozenset[str]
+    interrupts: frozenset[str]
+    guarded: bool = True
+
+    def row(self, while_: str | None, state: S, message: Message) -> Row[S] | None:
+        """The first row that fits, or None."""
+        for row in self.rows:
+            if (
+                row.while_ == while_
+                and row.hearing is type(message)
+                and (row.when is None or row.when(state, message))
+            ):
+                return row
+        return None
+
+
+def operation(  # noqa: PLR0913  the columns of the table
+    name: str,
+    *rows: Row[S],
+    accepts: set[str] | frozenset[str],
+    deadlines: Mapping[str, float],
+    interrupts: set[str] | frozenset[str] = frozenset(),
+    guarded: bool = True,
+) -> Operation[S]:
+    """A checked operation table. Raises ValueError when a state could hang or has no way in."""
+    begin = [row for row in rows if row.while_ is None]
+    if len({row.hearing for row in begin}) != 1:
+        raise ValueError(f"{name}: exactly one command must begin it")
+    states = {row.while_ for row in rows if row.while_ is not None}
+    entered = {row.then for row in rows if row.then is not None}
+    for state in states | entered:
+        if state not in deadlines:
+            raise ValueError(f"{name}: {state} has no deadline")
+        if not any(r.while_ == state and r.hearing is StepFailed and r.when is None for r in rows):
+            raise ValueError(f"{name}: {state} has no unconditional StepFailed row")
+    if states != entered:
+        raise ValueError(f"{name}: states that cannot be entered or left: {sorted(states ^ entered)}")
+    return Operation(
+        name, begin[0].hearing, tuple(rows), deadlines, frozenset(accepts), frozenset(interrupts), guarded
+    )
+
+
+class Kind(Struct, Generic[S], frozen=True, kw_only=True):
+    """Everything the runtime must know of one kind of actor.
+
+    ``births`` makes the first state from the messages that may create one; ``settled`` names the state
+    that ``accepts`` speaks of; ``guard`` refuses a command before its operation is looked at;
+    ``relevant`` says whether a fact is about the present (its host, generation and step).
+    """
+
+    name: str
+    state: type[S]
+    births: Mapping[type[Message], Callable[[Any, str, float], S]]
+    operations: tuple[Operation[S], ...] = ()
+    life: tuple[Row[S], ...] = ()
+    settled: Callable[[S], str]
+    guard: Callable[[S, Any, Heard], Refused | None]
+    relevant: Callable[[S, Heard], bool]
+    project: Callable[[S], str]
+    summary: Callable[[S], bytes]
+    gone: Callable[[S], bool]
+    columns: Callable[[S], tuple[Any, ...]]
+
+    def beginning(self, message: Message) -> Operation[S] | None:
+        """The operation this command begins."""
+        return next((op for op in self.operations if op.command is type(message)), None)
+
+    def under_way(self, task: Task) -> Operation[S]:
+        """The table of the running task."""
+        return next(op for op in self.operations if op.name == task.name)
+
+
+def decide(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str) -> Decision[S]:
+    """One turn. Never raises for anything a party outside may say; a bug in a step may raise."""
+    message = heard.message
+    if isinstance(message, Tick):
+        return _tick(kind, state, heard, now)
+    if isinstance(message, Command):
+        try:
+            return _begin(kind, state, heard, now, ident)
+        except Refusal as refusal:
+            return _answer(state, heard, refusal.answer)
+    if state is None and type(message) in kind.births:
+        state = kind.births[type(message)](message, ident, now)
+    return _hear(kind, state, heard, now)
+
+
+def _answer(state: S | None, heard: Heard, answer: Message) -> Decision[S]:
+    sends = [Send(heard.reply_to, answer, heard.operation)] if heard.reply_to else []
+    return Decision(state, sends, [], [], changed=False)
+
+
+def _begin(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str) -> Decision[S]:
+    message = heard.message
+    if state is not None and any(known.operation == heard.operation for known in state.recent):
+        return _answer(state, heard, Accepted())
+    if heard.answer_by and now > heard.answer_by:
+        return _answer(state, heard, Refused(code="late", reason="the command came too late; ask again"))
+    if state is None:
+        if type(message) not in kind.births:
+            return _answer(
+                state, heard, Refused(code="not_found", reason=f"{kind.name} {ident} could not be found.")
+            )
+        state = kind.births[type(message)](message, ident, now)
+    elif kind.gone(state):
+        return _answer(
+            state, heard, Refused(code="not_found", reason=f"{kind.name} {ident} could not be found.")
+        )
+    refused = kind.guard(state, message, heard)
+    if refused is not None:
+        return _answer(state, heard, refused)
+    table = kind.beginning(message)
+    if table is None:
+        return _live(kind, state, heard, now)
+    return _start(kind, table, state, heard, now)
+
+
+def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: float) -> Decision[S]:
+    settled = kind.settled(state)
+    if settled not in table.accepts:
+        raise Refusal(
+            "conflict", f"Cannot '{table.name}' while it is in vm_state {settled}", "vm_state", settled
+        )
+    running = state.task
+    if running is not None and running.name == table.name and ANY in table.interrupts:
+        return _answer(state, heard, Accepted())
+    if running is not None and ANY not in table.interrupts and running.state not in table.interrupts:
+        raise Refusal(
+            "conflict",
+            f"Cannot '{table.name}' while it is in task_state {running.state}",
+            "task_state",
+            running.state,
+        )
+    command = heard.message
+    if not isinstance(command, Command):
+        raise TypeError(f"{table.name} begins with {type(command).__name__}, which is no Command")
+    row = table.row(None, state, command)
+    if row is None:
+        raise Refusal("conflict", f"Cannot '{table.name}' now", "vm_state", settled)
+    records = []
+    if running is not None:
+        records.append(
+            _record(kind, state, replace(running, failure=f"interrupted by {table.name}"), now, ended=True)
+        )
+    fresh = Task(
+        operation=heard.operation, name=table.name, state="", by=command.by, began_at=now, deadline=now
+    )
+    state = state.but(task=fresh, recent=_remember(state.recent, heard.operation, now))
+    decision = _move(kind, table, row, state, heard, now)
+    decision.records[:0] = records
+    if heard.reply_to:
+        decision.sends.append(Send(heard.reply_to, Accepted(), heard.operation))
+    return decision
+
+
+def _hear(kind: Kind[S], state: S | None, heard: Heard, now: float) -> Decision[S]:
+    if state is None or not kind.relevant(state, heard):
+        return Decision(state, [], [], [], changed=False)
+    task = state.task
+    if task is not None and (heard.operation in {"", task.operation}):
+        message = heard.message
+        if isinstance(message, GuestFailed):
+            message = StepFailed(code=message.code, reason=message.reason)
+        table = kind.under_way(task)
+        row = table.row(task.state, state, message)
+        if row is not None:
+            return _move(kind, table, row, state, replace(heard, message=message), now)
+    return _live(kind, state, heard, now)
+
+
+def _tick(kind: Kind[S], state: S | None, heard: Heard, now: float) -> Decision[S]:
+    if state is None:
+        return Decision(state, [], [], [], changed=False)
+    task = state.task
+    if task is not None and now >= task.deadline:
+        table = kind.under_way(task)
+        failed = StepFailed(
+            code="deadline", reason=f"{task.state} took longer than {table.deadlines[task.state]:g} s"
+        )
+        row = table.row(task.state, state, failed)
+        if row is None:
+            raise LookupError(f"{table.name}: {task.state} has no StepFailed row")
+        return _move(kind, table, row, state, Heard(failed, operation=task.operation), now)
+    if task is not None and task.waiting and now >= task.resend_at:
+        wait = min(RESEND_FIRST_S * 2 ** (task.resends + 1), RESEND_MAX_S)
+        again = replace(task, resends=task.resends + 1, resend_at=now + wait)
+        sends = [replace(send, operation=task.operation) for send in task.waiting]
+        return Decision(state.but(task=again, version=state.version + 1), sends, [], [], changed=True)
+    if state.alarm_at is not None and now >= state.alarm_at:
+        return _live(kind, state.but(alarm_at=None), heard, now)
+    return Decision(state, [], [], [], changed=False)
+
+
+def _live(kind: Kind[S], state: S, heard: Heard, now: float) -> Decision[S]:
+    message = heard.message
+    fits = (
+        row
+        for row in kind.life
+        if row.while_ in {state.life, ANY}
+        and row.hearing is type(message)
+        and (row.when is None or row.when(state, message))
+    )
+    row = next(fits, None)
+    if row is None:
+        if isinstance(message, Command):
+            raise Refusal("conflict", f"Cannot do this while it is {state.life}", "status", state.life)
+        return Decision(state, [], [], [], changed=isinstance(message, Tick))
+    state = state.but(version=state.version + 1, updated_at=now)
+    state, sends = row.do(state, message)
+    if row.then != ANY and row.then is not None:
+        state = state.but(life=row.then)
+    outgoing = [send if send.operation else replace(send, operation=heard.operation) for send in sends]
+    records: list[OperationRecord] = []
+    events: list[Event] = []
+    if isinstance(message, Command):
+        state = state.but(recent=_remember(state.recent, heard.operation, now))
+        passed_on = any(send.reply_to for send in outgoing)
+        if heard.reply_to and not passed_on:
+            outgoing.append(Send(heard.reply_to, Accepted(), heard.operation))
+        if passed_on:
+            outgoing = [replace(s, reply_to=heard.reply_to) if s.reply_to else s for s in outgoing]
+    if row.log:
+        if isinstance(message, Command):
+            records.append(
+                OperationRecord(
+                    id=heard.operation,
+                    subject=f"{kind.name}/{state.id}",
+                    name=row.log,
+                    by=message.by,
+                    began_at=now,
+                    updated_at=now,
+                    finished_at=now,
+                    outcome="success",
+                )
+            )
+        events.append(_event(kind, state, f"{kind.name}.{row.log}", now))
+    return Decision(state, outgoing, events, records, changed=True)
+
+
+def _move(kind: Kind[S], table: Operation[S], row: Row[S], state: S, heard: Heard, now: float) -> Decision[S]:
+    before = state.task
+    if before is None:
+        raise LookupError(f"{table.name}: no task to move")
+    state = state.but(version=state.version + 1, updated_at=now)
+    state, sends = row.do(state, heard.message)
+    outgoing = [send if send.operation else replace(send, operation=before.operation) for send in sends]
+    task = state.task or before
+    if isinstance(heard.message, StepFailed) and not task.failure:
+        task = replace(task, failure=f"{heard.message.code}: {heard.message.reason}")
+    task = _note(task, row.then, heard.message, now)
+    name = f"{kind.name}.{table.name}"
+    if row.then is None:
+        state = state.but(task=None)
+        events = [_event(kind, state, f"{name}.{'error' if task.failure else 'end'}", now)]
+        return Decision(state, outgoing, events, [_record(kind, state, task, now, ended=True)], changed=True)
+    if row.then == before.state and not outgoing:
+        task = replace(task, deadline=now + table.deadlines[row.then])
+    else:
+        waiting = tuple(send for send in outgoing if not send.numbered and not send.to.startswith("gateway/"))
+        task = replace(
+            task,
+            state=row.then,
+            number=state.version,
+            waiting=waiting,
+            resends=0,
+            resend_at=now + RESEND_FIRST_S,
+            deadline=now + table.deadlines[row.then],
+        )
+    state = state.but(task=task)
+    phase = "start" if row.while_ is None else "update"
+    events = [_event(kind, state, f"{name}.{phase}", now)]
+    return Decision(state, outgoing, events, [_record(kind, state, task, now, ended=False)], changed=True)
+
+
+def _note(task: Task, then: str | None, message: Message, now: float) -> Task:
+    steps = list(task.steps)
+    if steps and (then != task.state or then is None) and not steps[-1].finished_at:
+        failed = isinstance(message, StepFailed)
+        steps[-1] = replace(
+            steps[-1],
+            finished_at=now,
+            result="Error" if failed else "Success",
+            reason=message.reason if isinstance(message, StepFailed) else "",
+        )
+    if then is not None and then != task.state:
+        steps.append(StepNote(then, now))
+    if len(steps) > STEPS_MAX:
+        del steps[1]
+    return replace(task, steps=tuple(steps))
+
+
+def _record(kind: Kind[S], state: S, task: Task, now: float, *, ended: bool) -> OperationRecord:
+    outcome = ("error" if task.failure else "success") if ended else ""
+    return OperationRecord(
+        id=task.operation,
+        subject=f"{kind.name}/{state.id}",
+        name=task.name,
+        by=task.by,
+        began_at=task.began_at,
+        updated_at=now,
+        deadline=0.0 if ended else task.deadline,
+        finished_at=now if ended else 0.0,
+        outcome=outcome,
+        reason=task.failure,
+        steps=task.steps,
+    )
+
+
+def _event(kind: Kind[S], state: S, name: str, now: float) -> Event:
+    return Event(
+        type=name,
+        subject=f"{kind.name}/{state.id}",
+        project=kind.project(state),
+        time=now,
+        data=kind.summary(state),
+    )
+
+
+def _remember(recent: Sequence[Recent], operation: str, now: float) -> tuple[Recent, ...]:
+    return (*(known for known in recent if known.until > now), Recent(operation, now + RECENT_S))

@@ -1,0 +1,214 @@
+"""The worker's store in memory: the twin for simulation, same promises, same refusals.
+
+``MemoryDatabase`` is what survives a crash; ``MemoryTurnStore`` is one worker's connection to it.
+``Weather`` decides, at each call, how long it takes and whether it fails before or after its effect:
+a commit that fails after its effect is the worst case a real database can offer.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from process.clock import Clock
+from store.turn import (
+    ActorRow,
+    Batch,
+    Due,
+    EventRow,
+    Fenced,
+    Holding,
+    OperationRow,
+    Parked,
+    PartitionRow,
+    Segment,
+    Stored,
+    StoreUnavailable,
+    Taken,
+    VersionConflict,
+)
+
+
+class Weather(Protocol):
+    """The faults of a store. Times in seconds."""
+
+    async def before(self, call: str) -> None:
+        """Wait as long as the call takes to arrive; raise StoreUnavailable to lose it."""
+        ...
+
+    async def after(self, call: str) -> None:
+        """Wait as long as the answer takes; raise StoreUnavailable to lose the answer only."""
+        ...
+
+
+class FairWeather:
+    """No faults; one turn of the loop per call."""
+
+    async def before(self, call: str) -> None:
+        await asyncio.sleep(0)
+
+    async def after(self, call: str) -> None:
+        return
+
+
+class _Partition:
+    def __init__(self, count: int) -> None:
+        self.owner = ""
+        self.epoch = 0
+        self.until = 0.0
+        self.marks = (0,) * count
+        self.event_n = 0
+
+
+class MemoryDatabase:
+    """Everything that a database would keep."""
+
+    def __init__(self, partitions: int, clock: Clock) -> None:
+        self.clock = clock
+        self.partitions = [_Partition(partitions) for _ in range(partitions)]
+        self.workers: dict[str, float] = {}
+        self.actors: dict[tuple[str, str], ActorRow] = {}
+        self.segments: dict[tuple[int, int, int], tuple[Segment, float]] = {}
+        self.events: list[EventRow] = []
+        self.operations: dict[str, OperationRow] = {}
+        self.parked: list[Parked] = []
+
+    def columns(self, kind: str, ident: str) -> tuple[Any, ...] | None:
+        """The typed columns of an actor's row, as a gateway would read them."""
+        row = self.actors.get((kind, ident))
+        return None if row is None else row.columns
+
+
+class MemoryTurnStore:
+    """``store.turn.TurnStore`` over a MemoryDatabase."""
+
+    def __init__(self, database: MemoryDatabase, weather: Weather | None = None) -> None:
+        self._db = database
+        self._weather = weather or FairWeather()
+        self.cut = False
+
+    async def _before(self, call: str) -> None:
+        await self._weather.before(call)
+        if self.cut:
+            raise StoreUnavailable("the connection is cut")
+
+    async def _after(self, call: str) -> None:
+        await self._weather.after(call)
+        if self.cut:
+            raise StoreUnavailable("the connection is cut")
+
+    async def join(self, worker: str, lease_s: float) -> tuple[list[str], list[Holding]]:
+        await self._before("join")
+        now = self._db.clock.now()
+        self._db.workers[worker] = now + lease_s
+        for held in self._db.partitions:
+            if held.owner == worker and held.until > now:
+                held.until = now + lease_s
+        live = sorted(name for name, until in self._db.workers.items() if until > now)
+        holdings = [
+            Holding(p, h.owner, not h.owner or h.until < now) for p, h in enumerate(self._db.partitions)
+        ]
+        await self._after("join")
+        return live, holdings
+
+    async def leave(self, worker: str) -> None:
+        await self._before("leave")
+        for held in self._db.partitions:
+            if held.owner == worker:
+                held.owner, held.until = "", 0.0
+        self._db.workers.pop(worker, None)
+        await self._after("leave")
+
+    async def take(self, worker: str, partition: int, lease_s: float) -> Taken | None:
+        await self._before("take")
+        now = self._db.clock.now()
+        held = self._db.partitions[partition]
+        if held.owner not in {"", worker} and held.until >= now:
+            await self._after("take")
+            return None
+        held.owner, held.epoch, held.until = worker, held.epoch + 1, now + lease_s
+        taken = Taken(PartitionRow(partition, held.epoch, held.marks, held.event_n), self._next(partition))
+        await self._after("take")
+        return taken
+
+    def _next(self, source: int) -> tuple[int, ...]:
+        numbers = [held.marks[source] + 1 for held in self._db.partitions]
+        for segment, _ in self._db.segments.values():
+            if segment.source == source:
+                numbers[segment.destination] = max(numbers[segment.destination], segment.last + 1)
+        return tuple(numbers)
+
+    async def release(self, worker: str, partition: int, epoch: int) -> None:
+        await self._before("release")
+        held = self._db.partitions[partition]
+        if (held.owner, held.epoch) == (worker, epoch):
+            held.owner, held.until = "", 0.0
+        await self._after("release")
+
+    async def load(self, kind: str, ids: list[str]) -> dict[str, Stored]:
+        await self._before("load")
+        rows = [self._db.actors[kind, ident] for ident in ids if (kind, ident) in self._db.actors]
+        found = {row.id: Stored(row.version, row.state) for row in rows}
+        await self._after("load")
+        return found
+
+    async def due(self, partition: int) -> list[Due]:
+        await self._before("due")
+        found = [
+            Due(row.kind, row.id, row.due_at)
+            for row in self._db.actors.values()
+            if row.partition == partition and not row.gone and row.due_at is not None
+        ]
+        await self._after("due")
+        return found
+
+    async def commit(self, worker: str, batch: Batch) -> None:
+        await self._before("commit")
+        self._check(worker, batch)
+        for p in batch.partitions:
+            held = self._db.partitions[p.partition]
+            held.marks, held.event_n = p.marks, p.event_n
+        for row in batch.actors:
+            self._db.actors[row.kind, row.id] = row
+        now = self._db.clock.now()
+        for segment in batch.segments:
+            self._db.segments[segment.destination, segment.source, segment.first] = (segment, now)
+        self._db.events += batch.events
+        self._db.operations.update((row.id, row) for row in batch.operations)
+        self._db.parked += batch.parked
+        await self._after("commit")
+
+    def _check(self, worker: str, batch: Batch) -> None:
+        for p in batch.partitions:
+            held = self._db.partitions[p.partition]
+            if (held.owner, held.epoch) != (worker, p.epoch):
+                raise Fenced(f"partition {p.partition} has another owner")
+        for row in batch.actors:
+            there = self._db.actors.get((row.kind, row.id))
+            if (0 if there is None else there.version) != row.expected:
+                raise VersionConflict(f"{row.kind} {row.id} was not as expected")
+
+    async def unpassed(self, marks: dict[int, tuple[int, ...]], age_s: float, limit: int) -> list[Segment]:
+        await self._before("unpassed")
+        before = self._db.clock.now() - age_s
+        found = [
+            segment
+            for segment, made_at in self._db.segments.values()
+            if segment.destination in marks
+            and segment.last > marks[segment.destination][segment.source]
+            and made_at <= before
+        ]
+        found.sort(key=lambda s: (s.source, s.destination, s.first))
+        await self._after("unpassed")
+        return found[:limit]
+
+    async def collect(self, partitions: list[int]) -> int:
+        await self._before("collect")
+        passed = [
+            key
+            for key, (segment, _) in self._db.segments.items()
+            if segment.source in partitions
+            and segment.last <= self._db.partitions[segment.destination].marks[segment.source]
+        ]
+        for key in passed:
+            del self._db.segments[key]
+        await self._after("collect")
+        return len(passed)
