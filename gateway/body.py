@@ -1,0 +1,129 @@
+"""Reading what a client sent, within limits: JSON and queries into Structs, uploads as a stream."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from multidict import MultiMapping
+
+from gateway.problem import Problem
+
+JSON_BYTES_MAX: Final = 1 << 20  # what a JSON body may hold unless its route says otherwise
+JSON_DEPTH_MAX: Final = 32  # the deepest request of any API here nests 8
+QUERY_PARAMETERS_MAX: Final = 200
+UPLOAD_CHUNK_BYTES: Final = 256 << 10
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # possessive, open-ended: linear on any input
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+T = TypeVar("T")
+
+
+def too_large(bytes_max: int) -> Problem:
+    """413 that names the limit."""
+    return Problem(413, f"The request body is larger than {bytes_max} bytes.")
+
+
+async def _begin(raw: web.BaseRequest) -> None:
+    """Tell a waiting client to go on. Said only now: a refused request costs no upload."""
+    if raw.headers.get("Expect", "").lower() == "100-continue" and raw.transport is not None:
+        raw.transport.write(_CONTINUE)
+
+
+class BodyStream:
+    """An upload: iterate over its chunks. Raises Problem 413 past ``bytes_max``, 400 when cut off."""
+
+    is_stream: Final = True
+
+    def __init__(self, raw: web.BaseRequest, bytes_max: int) -> None:
+        self._raw = raw
+        self._bytes_max = bytes_max
+        self.length: int | None = raw.content_length
+        """What Content-Length announced, None for chunked uploads."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        received = 0
+        await _begin(self._raw)
+        try:
+            async for chunk in self._raw.content.iter_chunked(UPLOAD_CHUNK_BYTES):
+                received += len(chunk)
+                if received > self._bytes_max:
+                    raise too_large(self._bytes_max)
+                yield chunk
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise Problem(400, "The upload broke off.") from error
+
+
+async def read_limited(raw: web.BaseRequest, bytes_max: int) -> bytes:
+    """The whole body. Raises Problem 413 or 400."""
+    if (raw.content_length or 0) > bytes_max:
+        raise too_large(bytes_max)
+    chunks = [chunk async for chunk in BodyStream(raw, bytes_max)]
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def check_json(body: bytes) -> None:
+    """Refuse what decoders or PostgreSQL would choke on: deep nesting and NUL characters."""
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX:
+        depth = 0
+        for byte in re.findall(rb"[][{}]", _STRING.sub(b"", body)):
+            depth += 1 if byte in b"[{" else -1
+            if depth > JSON_DEPTH_MAX:
+                raise Problem(400, f"The request body nests deeper than {JSON_DEPTH_MAX} levels.")
+    if b"\\u0000" in body and _NUL.search(body):
+        raise Problem(400, "The request body holds a NUL character.")
+
+
+def decode_json(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
+    """The decoded body. Raises Problem 400 that names the member at fault."""
+    check_json(body)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem(400, f"Invalid request body: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "Malformed request body: it is not valid JSON.") from error
+
+
+def decoded(kind: type[T], part: bytes | msgspec.Raw) -> T:
+    """A part of a body kept as ``msgspec.Raw``, such as one action's argument. Raises Problem 400."""
+    try:
+        return msgspec.json.decode(part, type=kind)
+    except msgspec.ValidationError as error:
+        raise Problem(400, f"Invalid request body: {error}") from error
+
+
+def check_query(query: MultiMapping[str], raw_query: str) -> None:
+    """Refuse what no API takes: very many parameters, NUL characters. Raises Problem 400."""
+    if len(query) > QUERY_PARAMETERS_MAX:
+        raise Problem(400, f"There are more than {QUERY_PARAMETERS_MAX} query parameters.")
+    if "%00" in raw_query or "\0" in raw_query:
+        raise Problem(400, "A query parameter holds a NUL character.")
+
+
+def repeated_in(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The members of a query Struct that collect repeated parameters (lists and tuples)."""
+    return frozenset(
+        field.encode_name
+        for field in msgspec.structs.fields(kind)
+        if getattr(field.type, "__origin__", None) in (list, tuple)
+    )
+
+
+def query_struct(
+    query: MultiMapping[str], kind: type[msgspec.Struct], repeated: frozenset[str]
+) -> msgspec.Struct:
+    """The query as its Struct; of a repeated single parameter the last counts. Raises Problem 400."""
+    values: dict[str, Any] = {}
+    for name, value in query.items():
+        if name in repeated:
+            values.setdefault(name, []).append(value)
+        else:
+            values[name] = value
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Problem(400, f"Invalid query parameters: {error}") from error

@@ -1,0 +1,1 @@
+"""Keystone v3: users, projects, roles, the catalog, and tokens."""

@@ -1,0 +1,43 @@
+"""What handlers may use, put together once by the composition root. No logic belongs here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from gateway.auth import TokenVerifier
+from gateway.commands import CommandClient
+from gateway.policy import Policy
+from process.clock import Clock
+from store.pool import Pool
+
+Metrics = Callable[[str, str, str, int, float], None]
+"""(api name, path template, method, status, duration in seconds)."""
+
+
+def no_metrics(_api: str, _path: str, _method: str, _status: int, _duration_s: float) -> None:
+    """Used where nobody counts."""
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True):
+    """The settings handlers read. Times in seconds."""
+
+    region: str = "RegionOne"
+    token_lifetime_s: float = 86_400.0
+    trust_forwarded: bool = True
+    """Believe X-Forwarded-*; switch off when clients reach the gateway without a proxy."""
+    command_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """``pool`` reads and writes the gateway's own rows; ``read_pool`` only reads (perhaps a replica)."""
+
+    clock: Clock
+    settings: GatewaySettings
+    pool: Pool
+    read_pool: Pool
+    commands: CommandClient
+    tokens: TokenVerifier
+    policy: Policy
+    metrics: Metrics = field(default=no_metrics)
