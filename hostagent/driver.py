@@ -14,7 +14,14 @@ from protocol.guest import GuestSpec, GuestState, HostInventory
 
 
 class DriverError(Exception):
-    """The hypervisor could not do it. ``code`` is stable, the text is for the tenant (no host paths)."""
+    """The hypervisor could not do it. ``code`` is stable, the text is for the tenant (no host paths).
+
+    ``not_found`` no such guest here · ``stale`` another generation of it is here · ``wrong_state`` ·
+    ``no_memory`` and ``disk_full`` the host is physically out · ``image_unavailable``,
+    ``image_corrupt``, ``image_too_large`` and ``image_unsupported`` the fault is the image's ·
+    ``config_drive_too_large`` · ``unsupported`` this driver cannot do it ·
+    ``hypervisor_unavailable`` not connected, try again · ``hypervisor`` anything else it said.
+    """
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
