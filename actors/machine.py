@@ -58,6 +58,7 @@ class Row(Struct, Generic[S], frozen=True):
     then: str | None
     when: Callable[[S, Any], bool] | None = None
     log: str = ""
+    relay: bool = False
 
 
 def on(  # noqa: PLR0913  the columns of the table
@@ -68,13 +69,15 @@ def on(  # noqa: PLR0913  the columns of the table
     *,
     when: Callable[[S, M], bool] | None = None,
     log: str = "",
+    relay: bool = False,
 ) -> Row[S]:
     """A row: in this state, hearing this, do that, then be in this state.
 
     ``when`` makes it a branch; rows are tried in order. ``log`` names the action a life row's command
-    is recorded under.
+    is recorded under. A life row with ``relay`` passes something on: it writes nothing and answers
+    nothing by itself.
     """
-    return Row(while_, hearing, do, then, when, log)
+    return Row(while_, hearing, do, then, when, log, relay)
 
 
 class Operation(Struct, Generic[S], frozen=True):
@@ -87,6 +90,7 @@ class Operation(Struct, Generic[S], frozen=True):
     accepts: frozenset[str]
     interrupts: frozenset[str]
     guarded: bool = True
+    action: str = ""
 
     def row(self, while_: str | None, state: S, message: Message) -> Row[S] | None:
         """The first row that fits, or None."""
@@ -107,8 +111,13 @@ def operation(  # noqa: PLR0913  the columns of the table
     deadlines: Mapping[str, float],
     interrupts: set[str] | frozenset[str] = frozenset(),
     guarded: bool = True,
+    action: str = "",
 ) -> Operation[S]:
-    """A checked operation table. Raises ValueError when a state could hang or has no way in."""
+    """A checked operation table. Raises ValueError when a state could hang or has no way in.
+
+    ``action`` is the name in the action log where it is not the table's own; ``guarded`` false lets
+    the command pass a lock.
+    """
     begin = [row for row in rows if row.while_ is None]
     if len({row.hearing for row in begin}) != 1:
         raise ValueError(f"{name}: exactly one command must begin it")
@@ -122,7 +131,14 @@ def operation(  # noqa: PLR0913  the columns of the table
     if states != entered:
         raise ValueError(f"{name}: states that cannot be entered or left: {sorted(states ^ entered)}")
     return Operation(
-        name, begin[0].hearing, tuple(rows), deadlines, frozenset(accepts), frozenset(interrupts), guarded
+        name,
+        begin[0].hearing,
+        tuple(rows),
+        deadlines,
+        frozenset(accepts),
+        frozenset(interrupts),
+        guarded,
+        action or name,
     )
 
 
@@ -205,7 +221,10 @@ def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: floa
     settled = kind.settled(state)
     if settled not in table.accepts:
         raise Refusal(
-            "conflict", f"Cannot '{table.name}' while it is in vm_state {settled}", "vm_state", settled
+            "conflict",
+            f"Cannot '{table.action}' {kind.name} {state.id} while it is in vm_state {settled}",
+            "vm_state",
+            settled,
         )
     running = state.task
     if running is not None and running.name == table.name and ANY in table.interrupts:
@@ -213,7 +232,7 @@ def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: floa
     if running is not None and ANY not in table.interrupts and running.state not in table.interrupts:
         raise Refusal(
             "conflict",
-            f"Cannot '{table.name}' while it is in task_state {running.state}",
+            f"Cannot '{table.action}' {kind.name} {state.id} while it is in task_state {running.state}",
             "task_state",
             running.state,
         )
@@ -290,12 +309,15 @@ def _live(kind: Kind[S], state: S, heard: Heard, now: float) -> Decision[S]:
     if row is None:
         if isinstance(message, Command):
             raise Refusal("conflict", f"Cannot do this while it is {state.life}", "status", state.life)
-        return Decision(state, [], [], [], changed=isinstance(message, Tick))
+        quiet = isinstance(message, Tick)
+        return Decision(state.but(version=state.version + quiet), [], [], [], changed=quiet)
+    if row.relay:
+        return Decision(state, _outgoing(row.do(state, message)[1], heard.operation), [], [], changed=False)
     state = state.but(version=state.version + 1, updated_at=now)
     state, sends = row.do(state, message)
     if row.then != ANY and row.then is not None:
         state = state.but(life=row.then)
-    outgoing = [send if send.operation else replace(send, operation=heard.operation) for send in sends]
+    outgoing = _outgoing(sends, heard.operation)
     records: list[OperationRecord] = []
     events: list[Event] = []
     if isinstance(message, Command):
@@ -329,7 +351,7 @@ def _move(kind: Kind[S], table: Operation[S], row: Row[S], state: S, heard: Hear
         raise LookupError(f"{table.name}: no task to move")
     state = state.but(version=state.version + 1, updated_at=now)
     state, sends = row.do(state, heard.message)
-    outgoing = [send if send.operation else replace(send, operation=before.operation) for send in sends]
+    outgoing = _outgoing(sends, before.operation)
     task = state.task or before
     if isinstance(heard.message, StepFailed) and not task.failure:
         task = replace(task, failure=f"{heard.message.code}: {heard.message.reason}")
@@ -358,6 +380,10 @@ def _move(kind: Kind[S], table: Operation[S], row: Row[S], state: S, heard: Hear
     return Decision(state, outgoing, events, [_record(kind, state, task, now, ended=False)], changed=True)
 
 
+def _outgoing(sends: Sequence[Send], operation: str) -> list[Send]:
+    return [send if send.operation else replace(send, operation=operation) for send in sends]
+
+
 def _note(task: Task, then: str | None, message: Message, now: float) -> Task:
     steps = list(task.steps)
     if steps and (then != task.state or then is None) and not steps[-1].finished_at:
@@ -380,7 +406,7 @@ def _record(kind: Kind[S], state: S, task: Task, now: float, *, ended: bool) -> 
     return OperationRecord(
         id=task.operation,
         subject=f"{kind.name}/{state.id}",
-        name=task.name,
+        name=kind.under_way(task).action,
         by=task.by,
         began_at=task.began_at,
         updated_at=now,

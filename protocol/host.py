@@ -49,6 +49,7 @@ class HostReleased(Message, frozen=True, tag="hostactor.released"):
 class ConfirmClaim(Message, frozen=True, tag="hostactor.confirm_claim"):
     """Ask an instance whether a claim it has not spoken of for long still stands."""
 
+    host: str
     instance: str
     generation: int
 

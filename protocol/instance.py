@@ -4,8 +4,6 @@ Commands of tenants come from gateways; the instance is the only sender of claim
 Amounts: vCPUs, memory in MiB, disk in GiB.
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
 from protocol.command import Command
@@ -79,9 +77,11 @@ class StopInstance(Command, frozen=True, tag="gateway.stop_instance"):
 
 
 class RebootInstance(Command, frozen=True, tag="gateway.reboot_instance"):
-    """Restart. Soft asks the guest; hard cycles the power and is the universal repair."""
+    """Soft reboot: the guest's own restart, a hard one when it does not react."""
 
-    kind: Literal["soft", "hard"]
+
+class HardRebootInstance(Command, frozen=True, tag="gateway.hard_reboot_instance"):
+    """Cycle the power: the universal repair, from nearly every state."""
 
 
 class PauseInstance(Command, frozen=True, tag="gateway.pause_instance"):
@@ -117,9 +117,14 @@ class UnlockInstance(Command, frozen=True, tag="gateway.unlock_instance"):
 
 
 class ReadConsole(Command, frozen=True, tag="gateway.read_console"):
-    """Ask for the end of the serial console's log; answered by ``ConsoleRead``. Changes nothing."""
+    """Ask for the end of the serial console's log; changes nothing.
+
+    Answered by ``ConsoleRead`` to ``reply_to``, under ``ticket`` as its operation.
+    """
 
     bytes_max: int
+    reply_to: str
+    ticket: str
 
 
 class PlaceInstance(Message, frozen=True, tag="instance.place"):
@@ -160,6 +165,7 @@ class ClaimStands(Message, frozen=True, tag="instance.claim_stands"):
 
 
 class ReturnQuota(Message, frozen=True, tag="instance.return_quota"):
-    """Tell the project that the instance is gone for good and its reservation is free."""
+    """Tell the project that the instance is gone for good and its reservation is free. Said once."""
 
     instance: str
+    amount: Amount

@@ -1,0 +1,128 @@
+"""A host's state: what it has, who holds what of it, whether its agent lives.
+
+The ledger is the only truth about room: a scheduler proposes, the host disposes. Invariant: the sum of
+the claims never exceeds what the inventory and the ratios allow.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from actors.turn import ActorState
+from protocol.guest import HostInventory, PowerState
+from protocol.host import HostView
+from protocol.instance import Amount
+from protocol.view import stamp
+
+HEARTBEAT_S: Final = 10.0
+SUSPECT_S: Final = 30.0
+DOWN_S: Final = 60.0
+CONFIRM_S: Final = 3600.0
+"""A claim that no report has shown a guest for is asked after when it is this old."""
+TOMBSTONES_MAX: Final = 256
+"""Released generations remembered, against a claim that comes after its own release."""
+
+ENROLLING: Final = "enrolling"
+UP: Final = "up"
+SUSPECT: Final = "suspect"
+DOWN: Final = "down"
+
+
+class HeldRoom(Struct, frozen=True):
+    """One granted claim. ``seen`` is the guest's power state in the host's last report."""
+
+    generation: int
+    amount: Amount
+    since: float
+    seen: PowerState | None = None
+
+
+class Host(ActorState, frozen=True, kw_only=True):
+    """One compute host."""
+
+    hostname: str
+    availability_zone: str = "nova"
+    hypervisor: str = "libvirt"
+    inventory: HostInventory | None = None
+    session: str = ""
+    heard_at: float = 0.0
+    clock_offset_s: float = 0.0
+    disabled: bool = False
+    disabled_reason: str = ""
+    forced_down: bool = False
+    claims: dict[str, HeldRoom] = {}
+    released: dict[str, int] = {}
+    cpu_ratio: float = 4.0
+    memory_ratio: float = 1.0
+    disk_ratio: float = 1.0
+
+
+def used(host: Host) -> Amount:
+    """What the claims add up to."""
+    vcpus = memory = disk = 0
+    for room in host.claims.values():
+        vcpus += room.amount.vcpus
+        memory += room.amount.memory_mib
+        disk += room.amount.disk_gib
+    return Amount(vcpus, memory, disk)
+
+
+def shortage(host: Host, wanted: Amount) -> str:
+    """Why the host has no room for this, in words; empty when it has."""
+    have = host.inventory
+    if have is None:
+        return "the host has not reported what it has yet"
+    taken = used(host)
+    for name, total, held, more in (
+        ("vCPUs", int(have.vcpus * host.cpu_ratio), taken.vcpus, wanted.vcpus),
+        ("MiB of memory", int(have.memory_mib * host.memory_ratio), taken.memory_mib, wanted.memory_mib),
+        ("GiB of disk", int(have.disk_gib * host.disk_ratio), taken.disk_gib, wanted.disk_gib),
+    ):
+        if held + more > total:
+            return f"{more} {name} wanted, {total - held} of {total} free"
+    return ""
+
+
+def view(host: Host) -> HostView:
+    """The host as schedulers and operators see it."""
+    taken = used(host)
+    nothing = HostInventory(
+        hostname=host.hostname,
+        hypervisor_type=host.hypervisor,
+        hypervisor_version=0,
+        vcpus=0,
+        memory_mib=0,
+        disk_gib=0,
+    )
+    return HostView(
+        host=host.id,
+        hostname=host.hostname,
+        state=host.life,
+        disabled=host.disabled,
+        availability_zone=host.availability_zone,
+        inventory=host.inventory or nothing,
+        vcpus_used=taken.vcpus,
+        memory_mib_used=taken.memory_mib,
+        disk_gib_used=taken.disk_gib,
+        instances=len(host.claims),
+        version=host.version,
+        cpu_ratio=host.cpu_ratio,
+        memory_ratio=host.memory_ratio,
+        disk_ratio=host.disk_ratio,
+        forced_down=host.forced_down,
+        disabled_reason=host.disabled_reason,
+    )
+
+
+def summary(host: Host) -> bytes:
+    """The data of an event about this host."""
+    told = {
+        "id": host.id,
+        "hostname": host.hostname,
+        "state": host.life,
+        "disabled": host.disabled,
+        "forced_down": host.forced_down,
+        "heard_at": stamp(host.heard_at),
+    }
+    return msgspec.json.encode(told)

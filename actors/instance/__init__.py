@@ -1,0 +1,1 @@
+"""The instance: one virtual server from its creation to its tombstone."""

@@ -1,0 +1,202 @@
+"""The instance as the runtime knows it: how it is born, what it refuses, what it hears when idle."""
+
+from msgspec.structs import replace
+
+from actors.instance.model import GONE, OPEN, Instance, Placement, V, placement_of
+from actors.instance.operations.create import CREATE
+from actors.instance.operations.delete import DELETE
+from actors.instance.operations.look import as_seen
+from actors.instance.operations.pause import PAUSE, UNPAUSE
+from actors.instance.operations.reboot import REBOOT, REBOOT_HARD
+from actors.instance.operations.start import START
+from actors.instance.operations.stop import STOP
+from actors.instance.view import columns, summary
+from actors.machine import ANY, Kind, on
+from actors.turn import Heard, Refusal, Send, Step
+from protocol.agent import ConsoleRead, GuestConsole, GuestFact, GuestSeen, ReadGuestConsole
+from protocol.command import Command
+from protocol.errors import Refused
+from protocol.host import ClaimRefused, ConfirmClaim, HostClaimed, HostFound, HostReleased
+from protocol.ids import address, kind_of
+from protocol.instance import (
+    ClaimStands,
+    CreateInstance,
+    DeleteInstance,
+    LockInstance,
+    ReadConsole,
+    ReleaseHost,
+    UnlockInstance,
+    UpdateInstance,
+)
+from protocol.message import Message
+from protocol.scheduling import PlacementProposed
+
+_UNLOCKED = (CreateInstance, LockInstance, UnlockInstance, ReadConsole, UpdateInstance)
+_NO_GUEST = (*_UNLOCKED[:3], UpdateInstance, DeleteInstance)
+
+
+def born(message: CreateInstance, ident: str, now: float) -> Instance:
+    by = message.by
+    return Instance(
+        id=ident,
+        life=OPEN,
+        created_at=now,
+        updated_at=now,
+        project=by.project,
+        user=by.user,
+        request=message.request,
+    )
+
+
+def guard(vm: Instance, command: Command, _: Heard) -> Refused | None:
+    """The lock, then the host, in the API's order. An admin passes the lock."""
+    kind = type(command)
+    if vm.locked_by and not command.by.admin and kind not in _UNLOCKED:
+        return Refused(
+            code="conflict", reason=f"Instance {vm.id} is locked", attribute="locked", value="true"
+        )
+    if kind not in _NO_GUEST and vm.here is None:
+        return Refused(code="conflict", reason=f"Instance {vm.id} has no host", attribute="host", value="")
+    started = vm.launched_at is not None or kind in {*_NO_GUEST, ReadConsole}
+    if not started and vm.task is None and vm.vm_state is V.ERROR:
+        reason = f"Instance {vm.id} was never launched"
+        return Refused(code="conflict", reason=reason, attribute="launched_at", value="None")
+    return None
+
+
+def relevant(vm: Instance, heard: Heard) -> bool:
+    """Whether a fact is about a placement we still have and about the present step."""
+    message = heard.message
+    if isinstance(message, PlacementProposed):
+        return vm.task is not None and message.number == vm.task.number
+    if isinstance(message, ConfirmClaim):
+        return True
+    if isinstance(message, GuestFact | GuestConsole | HostClaimed | ClaimRefused | HostReleased | HostFound):
+        return placement_of(vm, heard) is not None and _present(vm, message)
+    return True
+
+
+def _present(vm: Instance, message: Message) -> bool:
+    if isinstance(message, GuestFact) and not (isinstance(message, GuestSeen) and message.number == 0):
+        return vm.task is not None and message.number == vm.task.number
+    if isinstance(message, GuestSeen | HostFound | HostClaimed | ClaimRefused):
+        return message.generation == vm.generation
+    return True
+
+
+def notice(vm: Instance, seen: GuestSeen) -> Step[Instance]:
+    """The hypervisor's word, unasked: it is the authority on what runs."""
+    return as_seen(vm, seen.power_state, exists=seen.exists, reason=seen.reason), []
+
+
+def notice_report(vm: Instance, found: HostFound) -> Step[Instance]:
+    return as_seen(vm, found.power_state, exists=found.exists, reason=found.reason), []
+
+
+def idle(vm: Instance, seen: GuestSeen | HostFound) -> bool:
+    """Nothing runs, the guest is ours to speak of, and what is seen differs."""
+    settled = vm.task is None and vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED}
+    return settled and (seen.power_state is not vm.power_state or not seen.exists)
+
+
+def stands(vm: Instance, asked: ConfirmClaim) -> Step[Instance]:
+    """Answer a host that asks after a claim: it stands, or it may go."""
+    held = any(p.generation == asked.generation for p in vm.placements)
+    answer: Message = (ClaimStands if held else ReleaseHost)(instance=vm.id, generation=asked.generation)
+    return vm, [Send(address("host", asked.host), answer)]
+
+
+def update(vm: Instance, wish: UpdateInstance) -> Step[Instance]:
+    request = vm.request
+    if (
+        wish.metadata is not None
+        and wish.metadata_seen is not None
+        and wish.metadata_seen != request.metadata
+    ):
+        raise Refusal(
+            "conflict", "The metadata changed meanwhile; read it and ask again", "metadata", "changed"
+        )
+    if wish.metadata is not None and vm.vm_state not in {V.ACTIVE, V.PAUSED, V.STOPPED, V.BUILDING}:
+        raise Refusal(
+            "conflict",
+            f"Cannot 'update metadata' while it is in vm_state {vm.vm_state}",
+            "vm_state",
+            vm.vm_state,
+        )
+    description = None if wish.clear_description else wish.description
+    if description is None and not wish.clear_description:
+        description = request.description
+    changed = replace(
+        request,
+        name=request.name if wish.name is None else wish.name,
+        description=description,
+        metadata=request.metadata if wish.metadata is None else wish.metadata,
+    )
+    return vm.but(request=changed), []
+
+
+def lock(vm: Instance, wish: LockInstance) -> Step[Instance]:
+    who = "admin" if wish.by.admin and wish.by.project != vm.project else "owner"
+    return vm.but(locked_by=vm.locked_by or who, locked_reason=wish.reason), []
+
+
+def unlock(vm: Instance, wish: UnlockInstance) -> Step[Instance]:
+    if vm.locked_by == "admin" and not wish.by.admin:
+        raise Refusal(
+            "forbidden", "An administrator locked this server; only one may unlock it", "locked", "admin"
+        )
+    return vm.but(locked_by="", locked_reason=None), []
+
+
+def read_console(vm: Instance, wish: ReadConsole) -> Step[Instance]:
+    here = _here(vm)
+    question = ReadGuestConsole(
+        instance=vm.id,
+        generation=here.generation,
+        bytes_max=wish.bytes_max,
+        reply_to=wish.reply_to,
+        operation=wish.ticket,
+    )
+    return vm, [Send(address("agent", here.host), question)]
+
+
+def pass_console(vm: Instance, read: GuestConsole) -> Step[Instance]:
+    if kind_of(read.reply_to) != "gateway":
+        return vm, []
+    return vm, [Send(read.reply_to, ConsoleRead(text=read.text, error=read.error), read.operation)]
+
+
+def _here(vm: Instance) -> Placement:
+    if vm.here is None:
+        raise Refusal("conflict", f"Instance {vm.id} has no host", "host", "")
+    return vm.here
+
+
+# fmt: off
+LIFE = (
+    # while  hearing          do             then
+    on(OPEN,   UpdateInstance,  update,        ANY, log="update"),
+    on(OPEN,   LockInstance,    lock,          ANY, log="lock"),
+    on(OPEN,   UnlockInstance,  unlock,        ANY, log="unlock"),
+    on(OPEN,   ReadConsole,     read_console,  ANY, relay=True),
+    on(OPEN,   GuestConsole,    pass_console,  ANY, relay=True),
+    on(OPEN,   GuestSeen,       notice,        ANY, when=idle, log="power_update"),
+    on(OPEN,   HostFound,       notice_report, ANY, when=idle, log="power_update"),
+    on(ANY,    ConfirmClaim,    stands,        ANY, relay=True),
+)
+# fmt: on
+
+INSTANCE: Kind[Instance] = Kind(
+    name="instance",
+    state=Instance,
+    births={CreateInstance: born},
+    operations=(CREATE, DELETE, START, STOP, REBOOT, REBOOT_HARD, PAUSE, UNPAUSE),
+    life=LIFE,
+    settled=lambda vm: vm.vm_state.value,
+    guard=guard,
+    relevant=relevant,
+    project=lambda vm: vm.project,
+    summary=summary,
+    gone=lambda vm: vm.life == GONE,
+    columns=columns,
+)

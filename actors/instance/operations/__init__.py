@@ -1,0 +1,1 @@
+"""One file per lifecycle operation: its steps, then its table."""

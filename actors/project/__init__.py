@@ -1,0 +1,1 @@
+"""The project: the ledger of what its quota is used for."""

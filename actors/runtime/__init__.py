@@ -1,0 +1,1 @@
+"""The loop around the pure turns: the only actor code that does I/O."""

@@ -1,0 +1,247 @@
+"""A batch in the making: turns are run in order and their outcomes gathered, nothing is written yet.
+
+Several messages of one actor fold into one row. Outputs are numbered per stream as they are made; a
+turn that raises is taken out and parked with the actor's story, and the rest of the batch goes on.
+No I/O belongs here.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from actors.machine import Kind, decide
+from actors.turn import ActorState, Decision, Event, Heard, OperationRecord, Send, due_at
+from protocol.agent import GuestConsole, GuestFact, Heartbeat, HostReport
+from protocol.codec import decode_message, encode_envelopes, encode_message
+from protocol.command import Tick
+from protocol.errors import StepFailed
+from protocol.ids import ACTOR_KINDS, address, ident_of, kind_of, partition_of
+from protocol.message import Envelope, Message
+from store.turn import ActorRow, Batch, EventRow, OperationRow, Parked, PartitionRow, Segment
+
+STORY_LENGTH: Final = 12
+"""Messages remembered per cached actor, for the report on a message that was parked."""
+FROM_HOSTS: Final = (GuestFact, GuestConsole, Heartbeat, HostReport)
+
+Seal = Callable[[Message, float], Message]
+"""Adds what may not be stored (signed URLs) to a message at the moment it leaves."""
+
+
+class Incoming(Struct, frozen=True):
+    """One envelope on its way to a turn. ``vouched`` is the host the broker vouches for, or empty."""
+
+    partition: int
+    envelope: Envelope
+    vouched: str = ""
+
+
+class Cached(Struct):
+    """An actor in memory: its state (None: there is none yet), the version its row has, its story."""
+
+    state: ActorState | None
+    stored: int
+    story: deque[str]
+
+
+class Outcome(Struct):
+    """What is to be written, and what is to be sent once it is."""
+
+    batch: Batch
+    numbered: dict[tuple[int, int], tuple[int, list[Envelope]]]
+    direct: dict[str, list[Envelope]]
+    due: dict[tuple[str, str], float | None]
+    turns: int
+    outcomes: list[tuple[str, str, float]]
+
+
+class Draft:
+    """Turns of one batch over the states of a cache. Use once."""
+
+    def __init__(  # noqa: PLR0913  the surroundings of a batch
+        self,
+        *,
+        kinds: Mapping[str, Kind[Any]],
+        cache: dict[tuple[str, str], Cached],
+        partitions: int,
+        held: dict[int, PartitionRow],
+        next_numbers: dict[int, list[int]],
+        now: float,
+        seal: Seal,
+    ) -> None:
+        self._kinds, self._cache, self._count, self._held = kinds, cache, partitions, held
+        self._next, self._now, self._seal = next_numbers, now, seal
+        self._changed: dict[tuple[str, str], int] = {}
+        self._numbered: dict[tuple[int, int], tuple[int, list[Envelope]]] = {}
+        self._direct: dict[str, list[Envelope]] = {}
+        self._events: dict[int, list[Event]] = {}
+        self._records: dict[str, OperationRecord] = {}
+        self._parked: list[Parked] = []
+        self._turns = 0
+        self._outcomes: list[tuple[str, str, float]] = []
+
+    def hear(self, incoming: Incoming) -> str:
+        """Run one turn. Returns what became of the message: moved, answered, dropped or parked."""
+        envelope = incoming.envelope
+        key = (kind_of(envelope.to), ident_of(envelope.to))
+        try:
+            message = decode_message(envelope.body)
+            if key[0] not in ACTOR_KINDS or key not in self._cache:
+                raise LookupError(f"no actor can have the address {envelope.to}")
+            if not _vouched(message, envelope.sender, incoming.vouched):
+                raise PermissionError(
+                    f"{envelope.sender} may not say {type(message).__name__} as {incoming.vouched}"
+                )
+        except (msgspec.MsgspecError, LookupError, PermissionError) as error:
+            self._park(incoming, error)
+            return "parked"
+        heard = Heard(message, envelope.sender, envelope.operation, envelope.reply_to, envelope.answer_by)
+        return self._turn(key, heard, incoming)
+
+    def tick(self, partition: int, kind: str, ident: str) -> str:
+        """Run the turn of an actor whose due time has come."""
+        envelope = Envelope(address(kind, ident), "", encode_message(Tick()))
+        return self._turn((kind, ident), Heard(Tick()), Incoming(partition, envelope))
+
+    def _turn(self, key: tuple[str, str], heard: Heard, incoming: Incoming) -> str:
+        cached = self._cache[key]
+        kind = self._kinds[key[0]]
+        cached.story.append(f"{self._now:.3f} {type(heard.message).__name__} {heard.operation}")
+        self._turns += 1
+        try:
+            decision = decide(kind, cached.state, heard, self._now, key[1])
+            self._take(key, cached, decision, heard, incoming)
+        except Exception as error:  # noqa: BLE001  a bug in a step must not take the batch with it
+            self._park(incoming, error)
+            self._fail(key, cached, incoming)
+            return "parked"
+        return "moved" if decision.changed else "answered" if decision.sends else "dropped"
+
+    def _fail(self, key: tuple[str, str], cached: Cached, incoming: Incoming) -> None:
+        """The parked message was a step of a running operation: tell the operation it failed."""
+        if cached.state is None or cached.state.task is None:
+            return
+        failed = StepFailed(code="internal", reason="an internal error; the operators have been told")
+        heard = Heard(failed, operation=cached.state.task.operation)
+        try:
+            decision = decide(self._kinds[key[0]], cached.state, heard, self._now, key[1])
+            self._take(key, cached, decision, heard, incoming)
+        except Exception as error:  # noqa: BLE001  the deadline of the step will say it again
+            self._park(incoming, error)
+
+    def _take(
+        self, key: tuple[str, str], cached: Cached, decision: Decision[Any], heard: Heard, incoming: Incoming
+    ) -> None:
+        sends = [(send, self._envelope(send, incoming)) for send in decision.sends]
+        if decision.changed and decision.state is not None:
+            self._changed.setdefault(key, cached.stored)
+            cached.state = decision.state
+        for send, envelope in sends:
+            if send.numbered:
+                self._number(incoming.partition, envelope)
+            else:
+                self._direct.setdefault(envelope.to, []).append(envelope)
+        if decision.events:
+            self._events.setdefault(incoming.partition, []).extend(decision.events)
+        for record in decision.records:
+            self._records[record.id] = record
+            if record.finished_at:
+                self._outcomes.append((record.name, record.outcome, record.finished_at - record.began_at))
+
+    def _envelope(self, send: Send, incoming: Incoming) -> Envelope:
+        source = incoming.envelope
+        message = self._seal(send.message, self._now) if not send.numbered else send.message
+        return Envelope(
+            to=send.to,
+            sender=source.to,
+            body=encode_message(message),
+            operation=send.operation,
+            reply_to=send.reply_to if send.numbered else "",
+            trace=source.trace,
+        )
+
+    def _number(self, source: int, envelope: Envelope) -> None:
+        destination = partition_of(envelope.to, self._count)
+        first, envelopes = self._numbered.setdefault(
+            (source, destination), (self._next[source][destination], [])
+        )
+        envelopes.append(envelope)
+
+    def _park(self, incoming: Incoming, error: BaseException) -> None:
+        cached = self._cache.get((kind_of(incoming.envelope.to), ident_of(incoming.envelope.to)))
+        story = "\n".join(cached.story) if cached else ""
+        text = "".join(traceback.format_exception(error, limit=-6))
+        self._parked.append(
+            Parked(incoming.partition, incoming.envelope.to, incoming.envelope.body, text, story, self._now)
+        )
+
+    def finish(self, marks: dict[int, tuple[int, ...]]) -> Outcome:
+        """The batch with these marks; ``batch.partitions`` is empty when there is nothing to write."""
+        actors = [self._row(key, expected) for key, expected in self._changed.items()]
+        segments = [
+            Segment(s, d, first, first + len(envelopes) - 1, encode_envelopes(envelopes))
+            for (s, d), (first, envelopes) in self._numbered.items()
+        ]
+        touched = {row.partition for row in actors} | {s for s, _ in self._numbered} | set(self._events)
+        touched |= {p.partition for p in self._parked}
+        touched |= {p for p, new in marks.items() if new != self._held[p].marks}
+        partitions, events = [], []
+        for p in sorted(touched):
+            row = self._held[p]
+            fresh = self._events.get(p, [])
+            events += [
+                EventRow(p, row.event_n + i, e.type, e.subject, e.project, e.time, e.data)
+                for i, e in enumerate(fresh, 1)
+            ]
+            partitions.append(PartitionRow(p, row.epoch, marks.get(p, row.marks), row.event_n + len(fresh)))
+        batch = Batch(
+            partitions,
+            actors,
+            segments,
+            events,
+            [_operation_row(r) for r in self._records.values()],
+            self._parked,
+        )
+        due = {key: _due(self._cache[key], self._kinds[key[0]]) for key in self._changed}
+        return Outcome(batch, self._numbered, self._direct, due, self._turns, self._outcomes)
+
+    def _row(self, key: tuple[str, str], expected: int) -> ActorRow:
+        cached, kind = self._cache[key], self._kinds[key[0]]
+        state = cached.state
+        if state is None:
+            raise LookupError(f"{key} changed to nothing")
+        return ActorRow(
+            kind=key[0],
+            id=key[1],
+            partition=partition_of(address(*key), self._count),
+            expected=expected,
+            version=state.version,
+            state=msgspec.json.encode(state),
+            due_at=_due(cached, kind),
+            gone=kind.gone(state),
+            columns=kind.columns(state),
+        )
+
+
+def _due(cached: Cached, kind: Kind[Any]) -> float | None:
+    state = cached.state
+    return None if state is None or kind.gone(state) else due_at(state)
+
+
+def _vouched(message: Message, sender: str, vouched: str) -> bool:
+    """What hosts say must come from the host the broker vouches for; nobody else may speak as one."""
+    if isinstance(message, FROM_HOSTS):
+        return kind_of(sender) == "agent" and ident_of(sender) == vouched
+    return vouched == ""
+
+
+def _operation_row(record: OperationRecord) -> OperationRow:
+    return OperationRow(
+        id=record.id, subject=record.subject, name=record.name, project=record.by.project, user=record.by.user,
+        request=record.by.request, began_at=record.began_at, updated_at=record.updated_at, deadline=record.deadline,
+        finished_at=record.finished_at, outcome=record.outcome, reason=record.reason,
+        steps=msgspec.json.encode(record.steps),
+    )  # fmt: skip

@@ -1,0 +1,440 @@
+"""A worker: holds partitions, runs the turns of their actors in batches, commits, then sends.
+
+One loop, in this order: membership when due, take what the mailboxes hold, add timers that are due,
+load missing states, run the turns (draft.py), commit everything in one transaction, acknowledge,
+hand the outputs to the publisher. Whatever goes wrong with the store, the worker forgets all it
+knows and takes its partitions again: the database is the only truth, the bus only the fast way.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from structlog.typing import FilteringBoundLogger
+
+from actors.machine import Kind
+from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal
+from actors.runtime.holding import Held, proposed
+from actors.turn import ActorState
+from bus.mailbox import Bus, BusUnavailable, Parcel
+from bus.topology import partition as partition_queue
+from bus.topology import queue_of
+from process.clock import Clock
+from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
+from protocol.ids import ACTOR_KINDS, ident_of, kind_of, partition_of
+from protocol.message import Bundle, Envelope, Stretch
+from store.turn import Fenced, StoreUnavailable, TurnStore, VersionConflict
+
+PULL_LIMIT: Final = 2000
+BUNDLE_BYTES_MAX: Final = 64 * 1024
+PARKED_TICK_S: Final = 30.0
+OUTBOX_PARCELS_MAX: Final = 5000
+"""Committed parcels waiting for the broker; beyond this the oldest are left to the sweep and the resends."""
+
+
+class WorkerSettings(Struct, frozen=True):
+    """How a worker behaves. Times in seconds, counts of envelopes or actors."""
+
+    partitions: int = 16
+    lease_s: float = 4.0
+    heartbeat_s: float = 1.0
+    sweep_s: float = 2.0
+    collect_s: float = 1.0
+    batch_max: int = 500
+    cache_max: int = 20_000
+
+
+class WorkerStats(Struct):
+    """Counters since the start, for the metrics page and the simulation's report."""
+
+    turns: int = 0
+    batches: int = 0
+    committed: int = 0
+    resent: int = 0
+    repeated: int = 0
+    parked: int = 0
+    recoveries: int = 0
+    publish_failures: int = 0
+    takeovers: int = 0
+    batch_sizes: list[int] = []
+    batch_seconds: list[float] = []
+    outcomes: list[tuple[str, str, float]] = []
+
+
+class Worker:
+    """Hosts actors. ``run`` until cancelled; ``stop`` to finish the turn and hand everything back."""
+
+    def __init__(  # noqa: PLR0913  its surroundings, each a part of its own
+        self,
+        *,
+        name: str,
+        bus: Bus,
+        store: TurnStore,
+        clock: Clock,
+        kinds: Mapping[str, Kind[Any]],
+        seal: Seal,
+        settings: WorkerSettings,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.name = name
+        self.stats = WorkerStats()
+        self._bus, self._store, self._clock, self._kinds, self._seal = bus, store, clock, kinds, seal
+        self._set, self._log = settings, log.bind(worker=name)
+        self._wake = asyncio.Event()
+        self._held: dict[int, Held] = {}
+        self._cache: dict[tuple[str, str], Cached] = {}
+        self._due: dict[tuple[str, str], float] = {}
+        self._timers: list[tuple[float, str, str]] = []
+        self._outbox: deque[Parcel] = deque()
+        self._outbox_wake = asyncio.Event()
+        self._decoders = {name: msgspec.json.Decoder(kind.state) for name, kind in kinds.items()}
+        self._membership_at = 0.0
+        self._sweep_at = 0.0
+        self._round_at = 0.0
+        self._stopping = False
+
+    @property
+    def held(self) -> list[int]:
+        """The partitions in hand."""
+        return sorted(self._held)
+
+    def depth(self) -> dict[int, int]:
+        """Bus messages received and not yet taken, by partition."""
+        return {p: held.mailbox.depth() for p, held in self._held.items()}
+
+    async def run(self) -> None:
+        """Work until ``stop`` or cancellation."""
+        publisher = asyncio.create_task(self._publish_forever(), name=f"{self.name}-publisher")
+        collector = asyncio.create_task(self._collect_forever(), name=f"{self.name}-collector")
+        try:
+            while not self._stopping:
+                await self._round()
+            await self._hand_back()
+            while self._outbox and not publisher.done():
+                await asyncio.sleep(0.01)
+        finally:
+            publisher.cancel()
+            collector.cancel()
+            await asyncio.gather(publisher, collector, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Finish the turn at hand, hand the partitions back, then return from ``run``."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _round(self) -> None:
+        try:
+            now = self._clock.now()
+            if self._round_at and now - self._round_at > self._set.lease_s:
+                await self._forget("paused", f"nothing ran for {now - self._round_at:.1f} s")
+            self._round_at = now
+            if now >= self._membership_at:
+                await self._membership(now)
+            incoming = await self._gather()
+            timers = self._due_timers()
+            if incoming or timers:
+                await self._batch(incoming, timers)
+            elif not any(held.mailbox.depth() for held in self._held.values()):
+                await self._sleep()
+        except (Fenced, VersionConflict, StoreUnavailable, BusUnavailable) as error:
+            self.stats.recoveries += 1
+            await self._forget(type(error).__name__, str(error))
+            await asyncio.sleep(self._clock.random.uniform(0.05, 0.3))
+            self._round_at = self._clock.now()
+
+    async def _sleep(self) -> None:
+        until = min(self._membership_at, self._sweep_at)
+        if self._timers:
+            until = min(until, max(self._timers[0][0], self._clock.now() + 0.05))
+        try:
+            async with asyncio.timeout(max(until - self._clock.now(), 0.001)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    # Ownership
+
+    async def _membership(self, now: float) -> None:
+        live, holdings = await self._store.join(self.name, self._set.lease_s)
+        self._membership_at = now + self._set.heartbeat_s
+        for holding in holdings:
+            p, mine = holding.partition, proposed(holding.partition, live) == self.name
+            if p in self._held and holding.owner != self.name:
+                await self._drop(p)
+            elif p in self._held and not mine:
+                epoch = self._held[p].row.epoch
+                await self._drop(p)
+                await self._store.release(self.name, p, epoch)
+            elif p not in self._held and mine and (holding.free or holding.owner == self.name):
+                await self._take(p)
+
+    async def _take(self, p: int) -> None:
+        taken = await self._store.take(self.name, p, self._set.lease_s)
+        if taken is None:
+            return
+        queue = partition_queue(p)
+        await self._bus.declare(queue)
+        backlog = await self._bus.waiting(queue.name)
+        mailbox = await self._bus.open(queue, self._wake)
+        self._held[p] = Held(taken, mailbox, backlog, self._clock.now())
+        self._held[p].streams.gap = True
+        for due in await self._store.due(p):
+            self._wait_until(due.kind, due.id, due.at)
+        self.stats.takeovers += 1
+        self._log.info("partition.taken", partition=p, epoch=taken.row.epoch, backlog=backlog)
+
+    async def _drop(self, p: int) -> None:
+        held = self._held.pop(p)
+        gone = [key for key in self._cache if self._partition(key) == p]
+        for key in gone:
+            del self._cache[key]
+        for key in [key for key in self._due if self._partition(key) == p]:
+            del self._due[key]
+        await held.mailbox.close()
+        self._log.info("partition.dropped", partition=p, epoch=held.row.epoch)
+
+    async def _forget(self, why: str, detail: str) -> None:
+        self._log.warning("worker.recovering", why=why, detail=detail)
+        for p in self.held:
+            await self._drop(p)
+        self._cache.clear()
+        self._due.clear()
+        self._timers.clear()
+        self._membership_at = 0.0
+
+    async def _hand_back(self) -> None:
+        for p in self.held:
+            await self._drop(p)
+        try:
+            await self._store.leave(self.name)
+        except StoreUnavailable as error:
+            self._log.warning("worker.leave_failed", detail=str(error))
+
+    # Input
+
+    async def _gather(self) -> list[Incoming]:
+        found: list[Incoming] = []
+        for p, held in self._held.items():
+            deliveries = held.mailbox.take(max(1, (self._set.batch_max - len(found)) // 4))
+            held.took(len(deliveries), self._clock.now())
+            for delivery in deliveries:
+                held.last = delivery
+                found += self._open(p, held, delivery.body, delivery.sender)
+            if len(found) >= self._set.batch_max:
+                break
+        now = self._clock.now()
+        sweep = now >= self._sweep_at
+        if sweep or any(held.streams.gap for held in self._held.values()):
+            found += await self._pull(sweep=sweep)
+            if sweep:
+                self._sweep_at = now + self._set.sweep_s
+        return found
+
+    def _open(self, p: int, held: Held, body: bytes, sender: str) -> list[Incoming]:
+        try:
+            bundle = decode_bundle(body)
+        except msgspec.MsgspecError as error:
+            self._log.error("bundle.unreadable", partition=p, sender=sender, error=str(error))
+            return []
+        found = []
+        for stretch in bundle.stretches:
+            if stretch.source >= 0 and (
+                sender or stretch.destination != p or stretch.source >= self._set.partitions
+            ):
+                self._log.error("bundle.misdirected", partition=p, sender=sender, source=stretch.source)
+                continue
+            found += self._admit(p, held.streams.accept(stretch, stretch.envelopes), sender)
+        return found
+
+    def _admit(self, p: int, envelopes: list[Envelope], sender: str) -> list[Incoming]:
+        return [
+            Incoming(p, envelope, sender)
+            for envelope in envelopes
+            if partition_of(envelope.to, self._set.partitions) == p
+        ]
+
+    async def _pull(self, *, sweep: bool) -> list[Incoming]:
+        """Read what the bus has not brought from the senders' segments: after a gap, and now and then."""
+        marks = {p: held.streams.marks() for p, held in self._held.items() if sweep or held.streams.gap}
+        hasty = any(held.streams.gap for held in self._held.values())
+        segments = await self._store.unpassed(marks, 0.0 if hasty else self._set.sweep_s / 2, PULL_LIMIT)
+        for p in marks:
+            self._held[p].streams.gap = False
+        found = []
+        for segment in segments:
+            held = self._held[segment.destination]
+            fresh = held.streams.accept(segment, decode_envelopes(segment.body))
+            self.stats.resent += len(fresh)
+            found += self._admit(segment.destination, fresh, "")
+        return found
+
+    # Timers
+
+    def _wait_until(self, kind: str, ident: str, at: float | None) -> None:
+        key = (kind, ident)
+        if at is None:
+            self._due.pop(key, None)
+        elif self._due.get(key) != at:
+            self._due[key] = at
+            heapq.heappush(self._timers, (at, kind, ident))
+
+    def _due_timers(self) -> list[tuple[int, str, str]]:
+        now = self._clock.now()
+        ready: list[tuple[int, str, str]] = []
+        later: list[tuple[float, str, str]] = []
+        while self._timers and self._timers[0][0] <= now and len(ready) < self._set.batch_max:
+            at, kind, ident = heapq.heappop(self._timers)
+            p = self._partition((kind, ident))
+            if self._due.get((kind, ident)) != at or p not in self._held:
+                continue
+            if self._held[p].caught_up(now):
+                del self._due[kind, ident]
+                ready.append((p, kind, ident))
+            else:
+                later.append((at, kind, ident))
+        for entry in later:
+            heapq.heappush(self._timers, entry)
+        return ready
+
+    # The batch
+
+    async def _batch(self, incoming: list[Incoming], timers: list[tuple[int, str, str]]) -> None:
+        began = self._clock.monotonic()
+        await self._load([(kind_of(i.envelope.to), ident_of(i.envelope.to)) for i in incoming])
+        await self._load([(kind, ident) for _, kind, ident in timers])
+        draft = Draft(
+            kinds=self._kinds,
+            cache=self._cache,
+            partitions=self._set.partitions,
+            held={p: held.row for p, held in self._held.items()},
+            next_numbers={p: held.next_numbers for p, held in self._held.items()},
+            now=self._clock.now(),
+            seal=self._seal,
+        )
+        for one in incoming:
+            draft.hear(one)
+        for p, kind, ident in timers:
+            draft.tick(p, kind, ident)
+        outcome = draft.finish({p: held.streams.marks() for p, held in self._held.items()})
+        if outcome.batch.partitions:
+            await self._store.commit(self.name, outcome.batch)
+        self._applied(outcome)
+        for held in self._held.values():
+            if held.last is not None:
+                held.mailbox.ack(held.last)
+                held.last = None
+        self._send(outcome)
+        for _, kind, ident in timers:
+            if (kind, ident) not in outcome.due:
+                # The turn raised and was parked: the actor must not lose its clock with it.
+                self._wait_until(kind, ident, self._clock.now() + PARKED_TICK_S)
+        self._count(outcome, self._clock.monotonic() - began)
+        self._evict()
+
+    async def _load(self, keys: list[tuple[str, str]]) -> None:
+        missing: dict[str, dict[str, None]] = {}
+        for kind, ident in keys:
+            if kind in ACTOR_KINDS and kind in self._kinds and (kind, ident) not in self._cache:
+                missing.setdefault(kind, {})[ident] = None
+        for kind, idents in missing.items():
+            found = await self._store.load(kind, list(idents))
+            for ident in idents:
+                stored = found.get(ident)
+                state: ActorState | None = self._decoders[kind].decode(stored.state) if stored else None
+                version = stored.version if stored else 0
+                self._cache[kind, ident] = Cached(state, version, deque(maxlen=STORY_LENGTH))
+
+    def _applied(self, outcome: Outcome) -> None:
+        for row in outcome.batch.partitions:
+            self._held[row.partition].row = row
+        for (source, destination), (first, envelopes) in outcome.numbered.items():
+            self._held[source].next_numbers[destination] = first + len(envelopes)
+        for actor in outcome.batch.actors:
+            self._cache[actor.kind, actor.id].stored = actor.version
+        for (kind, ident), at in outcome.due.items():
+            self._wait_until(kind, ident, at)
+        for parked in outcome.batch.parked:
+            self._log.error("message.parked", address=parked.address, error=parked.error, story=parked.story)
+
+    def _send(self, outcome: Outcome) -> None:
+        stretches: dict[int, list[Stretch]] = {}
+        for (source, destination), (first, envelopes) in outcome.numbered.items():
+            stretches.setdefault(destination, []).append(Stretch(source, destination, first, envelopes))
+        for destination, parts in stretches.items():
+            for bundle in _bundles(parts):
+                self._outbox.append(Parcel(partition_queue(destination).name, bundle))
+        for to, envelopes in outcome.direct.items():
+            queue = queue_of(to, self._set.partitions)
+            for bundle in _bundles([Stretch(-1, -1, 0, envelopes)]):
+                self._outbox.append(Parcel(queue.name, bundle, queue.fanout))
+        while len(self._outbox) > OUTBOX_PARCELS_MAX:
+            self._outbox.popleft()
+            self.stats.publish_failures += 1
+        if self._outbox:
+            self._outbox_wake.set()
+
+    def _count(self, outcome: Outcome, seconds: float) -> None:
+        stats = self.stats
+        stats.turns += outcome.turns
+        stats.batches += 1
+        stats.committed += len(outcome.batch.actors)
+        stats.parked += len(outcome.batch.parked)
+        stats.repeated = sum(held.streams.repeated for held in self._held.values())
+        stats.batch_sizes.append(outcome.turns)
+        stats.batch_seconds.append(seconds)
+        stats.outcomes += outcome.outcomes
+
+    def _evict(self) -> None:
+        if len(self._cache) <= self._set.cache_max:
+            return
+        for key in list(self._cache)[: len(self._cache) - self._set.cache_max * 9 // 10]:
+            del self._cache[key]
+
+    def _partition(self, key: tuple[str, str]) -> int:
+        return partition_of(f"{key[0]}/{key[1]}", self._set.partitions)
+
+    # Output
+
+    async def _publish_forever(self) -> None:
+        while True:
+            await self._outbox_wake.wait()
+            self._outbox_wake.clear()
+            while self._outbox:
+                parcels = [self._outbox.popleft() for _ in range(min(len(self._outbox), 200))]
+                try:
+                    await self._bus.publish(parcels)
+                except BusUnavailable as error:
+                    # What was numbered is pulled by its receiver; what was not is said again by its sender.
+                    self.stats.publish_failures += len(parcels)
+                    self._log.warning("publish.failed", parcels=len(parcels), error=str(error))
+
+    async def _collect_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._set.collect_s)
+            try:
+                if self._held:
+                    await self._store.collect(self.held)
+            except StoreUnavailable as error:
+                self._log.warning("collect.failed", error=str(error))
+
+
+def _bundles(stretches: list[Stretch]) -> list[bytes]:
+    """The stretches as bodies of at most BUNDLE_BYTES_MAX (one envelope may be larger by itself)."""
+    whole = encode_bundle(Bundle(stretches))
+    if len(whole) <= BUNDLE_BYTES_MAX:
+        return [whole]
+    if len(stretches) > 1:
+        half = len(stretches) // 2
+        return _bundles(stretches[:half]) + _bundles(stretches[half:])
+    only = stretches[0]
+    if len(only.envelopes) == 1:
+        return [whole]
+    half = len(only.envelopes) // 2
+    left = Stretch(only.source, only.destination, only.first, only.envelopes[:half])
+    right = Stretch(only.source, only.destination, only.first + half, only.envelopes[half:])
+    return _bundles([left]) + _bundles([right])
