@@ -1,0 +1,31 @@
+"""Weighers: how good is this host for this instance? Each gives a figure in 0…1, more is better.
+
+Pure functions (request, host) → figure, found by entry point in the group ``starling.weighers``.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from protocol.host import HostView
+from protocol.instance import PlaceInstance
+
+Weigher: TypeAlias = Callable[[PlaceInstance, HostView], float]
+
+
+def free_memory(_: PlaceInstance, host: HostView) -> float:
+    """The share of memory that is free: spreads instances, the default."""
+    total = host.inventory.memory_mib * host.memory_ratio
+    return (total - host.memory_mib_used) / total if total else 0.0
+
+
+def free_vcpus(_: PlaceInstance, host: HostView) -> float:
+    """The share of virtual CPUs that is free."""
+    total = host.inventory.vcpus * host.cpu_ratio
+    return (total - host.vcpus_used) / total if total else 0.0
+
+
+DEFAULT: Final[dict[str, tuple[Weigher, float]]] = {
+    "free_memory": (free_memory, 1.0),
+    "free_vcpus": (free_vcpus, 0.1),
+}
+"""The default chain with its multipliers: free memory first, CPUs break ties."""
