@@ -13,7 +13,7 @@ from typing import Final
 from hostagent.driver import DriverError, GuestEvent, Progress, RebootKind
 from hostagent.drivers.event_stream import EventStream
 from hostagent.drivers.load import DriverContext, checked_options
-from hostagent.drivers.lock import InstanceLocks
+from hostagent.drivers.lock import NamedLocks
 from hostagent.drivers.simulated.fault import FaultPlan, GuestDies, Hang, NoFaults
 from hostagent.drivers.simulated.guest import SimulatedGuest
 from hostagent.drivers.simulated.host import SimulatedHost, SimulatedHypervisor
@@ -42,7 +42,7 @@ class SimulatedDriver:
         self._settings = settings
         self._clock = clock
         self._faults = faults or NoFaults()
-        self._locks = InstanceLocks()
+        self._locks = NamedLocks()
         self._events = EventStream()
 
     async def open(self) -> None:
