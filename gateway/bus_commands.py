@@ -1,0 +1,114 @@
+"""Commands over the bus: publish, wait for the answer, say it again while there is time.
+
+One queue per gateway receives all answers; the operation's id finds who waits. A command is repeated
+under the same operation until it is answered or too late, so a lost message costs a second at most
+and the actor begins the operation once.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from bus.mailbox import Bus, BusUnavailable, Mailbox
+from bus.topology import gateway, parcel_to
+from gateway.commands import Unavailable
+from process.clock import Clock
+from protocol.codec import decode_bundle, decode_message, encode_bundle, encode_message
+from protocol.ids import address
+from protocol.message import Bundle, Envelope, Message, Stretch
+
+REPEAT_S: Final = 1.0
+WAITING_MAX: Final = 10_000
+TAKE_MAX: Final = 500
+
+
+class BusCommands:
+    """``gateway.commands.CommandClient`` on a bus. ``run`` must be running for answers to arrive."""
+
+    def __init__(
+        self, *, name: str, bus: Bus, clock: Clock, partitions: int, log: FilteringBoundLogger
+    ) -> None:
+        self.address = address("gateway", name)
+        self._queue = gateway(name)
+        self._bus, self._clock, self._partitions, self._log = bus, clock, partitions, log
+        self._waiting: dict[str, list[asyncio.Future[Message]]] = {}
+        self._wake = asyncio.Event()
+        self._mailbox: Mailbox | None = None
+
+    async def open(self) -> None:
+        """Make the queue of answers. Raises BusUnavailable."""
+        self._mailbox = await self._bus.open(self._queue, self._wake)
+
+    async def run(self) -> None:
+        """Hand answers to those who wait, until cancelled."""
+        if self._mailbox is None:
+            await self.open()
+        mailbox = self._mailbox
+        if mailbox is None:
+            raise BusUnavailable("the queue of answers is not open")
+        try:
+            while True:
+                deliveries = mailbox.take(TAKE_MAX)
+                for delivery in deliveries:
+                    self._hear(delivery.body)
+                if deliveries:
+                    mailbox.ack(deliveries[-1])
+                else:
+                    await self._wake.wait()
+                    self._wake.clear()
+        finally:
+            await mailbox.close()
+
+    def _hear(self, body: bytes) -> None:
+        try:
+            for stretch in decode_bundle(body).stretches:
+                for envelope in stretch.envelopes:
+                    self._resolve(envelope.operation, decode_message(envelope.body))
+        except msgspec.MsgspecError as error:
+            self._log.error("answer.unreadable", error=str(error))
+
+    def _resolve(self, operation: str, answer: Message) -> None:
+        for waiting in self._waiting.pop(operation, []):
+            if not waiting.done():
+                waiting.set_result(answer)
+
+    def expect(self, ticket: str) -> asyncio.Future[Message]:
+        """A future for an answer that will come under ``ticket``; give it back with ``forget``."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise Unavailable("too many commands are waiting; try again later")
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(ticket, []).append(future)
+        return future
+
+    def forget(self, ticket: str, future: asyncio.Future[Message]) -> None:
+        """Nobody waits for this any more."""
+        waiting = self._waiting.get(ticket, [])
+        if future in waiting:
+            waiting.remove(future)
+        if not waiting:
+            self._waiting.pop(ticket, None)
+
+    async def send(
+        self, to: str, message: Message, *, operation: str, timeout_s: float, trace: str = ""
+    ) -> Message:
+        answer_by = self._clock.now() + timeout_s
+        envelope = Envelope(
+            to, self.address, encode_message(message), operation, self.address, answer_by, trace
+        )
+        parcel = parcel_to(to, encode_bundle(Bundle([Stretch(-1, -1, 0, [envelope])])), self._partitions)
+        answer = self.expect(operation)
+        deadline = self._clock.monotonic() + timeout_s
+        try:
+            while (left := deadline - self._clock.monotonic()) > 0:
+                try:
+                    await self._bus.publish([parcel])
+                except BusUnavailable as error:
+                    self._log.warning("command.unsent", to=to, operation=operation, error=str(error))
+                done, _ = await asyncio.wait([answer], timeout=min(REPEAT_S, left))
+                if done:
+                    return answer.result()
+            raise Unavailable("no answer in time; the operation's row tells what became of it")
+        finally:
+            self.forget(operation, answer)
