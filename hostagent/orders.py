@@ -1,0 +1,171 @@
+"""Orders: a command about one guest with what its answer needs, judged, and done by the driver.
+
+``judge`` is pure and says what a command is worth beside the journal's last word. ``perform`` is
+the one table from commands to driver calls and facts. What must not go in: the journal's writing,
+the turns of a guest (hostagent.desk), and what becomes of a driver's exceptions (hostagent.agent).
+"""
+
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from hostagent.driver import Driver, DriverError, Progress
+from hostagent.journal import JournalEntry, Pair
+from protocol.agent import (
+    DestroyGuest,
+    ForgetGuest,
+    GuestCommand,
+    GuestDestroyed,
+    GuestFact,
+    GuestFailed,
+    GuestPaused,
+    GuestSeen,
+    GuestStarted,
+    GuestStopped,
+    LookAtGuest,
+    PauseGuest,
+    RebootGuest,
+    SpawnGuest,
+    StartGuest,
+    StopGuest,
+    UnpauseGuest,
+)
+from protocol.guest import GuestState, PowerState
+
+UNASKED: Final = 0
+"""The number of a look, and of its fact, that no command asked for."""
+
+
+REASON_CHARS_MAX: Final = 1000
+"""Longer explanations of failures are cut."""
+
+
+class Order(Struct, frozen=True):
+    """A command, its body as it came, and what its answer copies from the envelope."""
+
+    command: GuestCommand
+    body: bytes
+    operation: str = ""
+    trace: str = ""
+
+    @property
+    def pair(self) -> Pair:
+        """(generation, number)."""
+        return (self.command.generation, self.command.number)
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether it ends lower work under way instead of waiting for it."""
+        command = self.command
+        return isinstance(command, DestroyGuest) or (
+            isinstance(command, RebootGuest) and command.kind == "hard"
+        )
+
+    @property
+    def patient(self) -> bool:
+        """Whether doing it is mostly waiting for the guest, or quick: it takes no place of a boot."""
+        command = self.command
+        if isinstance(command, RebootGuest):
+            return command.kind == "soft"
+        return not isinstance(command, SpawnGuest | StartGuest)
+
+
+class Verdict(Enum):
+    """What to do with a command."""
+
+    ACT = "act"
+    LOOK = "look"
+    FORGET = "forget"
+    STALE = "stale"
+    ANSWERED = "answered"
+    UNANSWERED = "unanswered"
+    IGNORE = "ignore"
+
+
+def judge(entry: JournalEntry | None, order: Order) -> Verdict:
+    """What the command is worth beside the journal's entry of its instance.
+
+    UNANSWERED: it is recorded and either being worked on or was cut off by a crash.
+    """
+    if isinstance(order.command, ForgetGuest):
+        return Verdict.FORGET if entry is not None and _may_forget(entry, order) else Verdict.IGNORE
+    if entry is not None and order.pair < entry.pair:
+        return Verdict.STALE
+    if isinstance(order.command, LookAtGuest):
+        return Verdict.LOOK
+    if entry is None or order.pair > entry.pair:
+        return Verdict.ACT
+    return Verdict.ANSWERED if entry.answer else Verdict.UNANSWERED
+
+
+def _may_forget(entry: JournalEntry, order: Order) -> bool:
+    destroyed = entry.deleted and bool(entry.answer)
+    return destroyed and entry.forgotten_at is None and order.pair >= entry.pair
+
+
+async def perform(driver: Driver, command: GuestCommand, progress: Progress) -> GuestFact:
+    """Let the driver do it. Raises DriverError, also when the guest is not as it should be after."""
+    instance = command.instance
+    match command:
+        case SpawnGuest():
+            return _started(command, await driver.spawn(command.spec, progress))
+        case StartGuest():
+            return _started(command, await driver.start(command.spec))
+        case RebootGuest():
+            return _started(command, await driver.reboot(command.spec, command.kind, command.timeout_s))
+        case UnpauseGuest():
+            return _started(command, await driver.unpause(instance))
+        case StopGuest():
+            state = await driver.shut_down(instance, command.timeout_s, command.retry_s)
+            _require(state, PowerState.SHUTDOWN, PowerState.CRASHED)
+            return GuestStopped(instance=instance, generation=command.generation, number=command.number)
+        case PauseGuest():
+            _require(await driver.pause(instance), PowerState.PAUSED)
+            return GuestPaused(instance=instance, generation=command.generation, number=command.number)
+        case DestroyGuest():
+            await driver.destroy(instance)
+            return GuestDestroyed(instance=instance, generation=command.generation, number=command.number)
+        case LookAtGuest():
+            return seen(command, await driver.guest(instance))
+        case _:
+            raise DriverError("unsupported", f"this host cannot do {type(command).__name__}")
+
+
+def seen(command: GuestCommand, state: GuestState | None) -> GuestSeen:
+    """What a look has found."""
+    return GuestSeen(
+        instance=command.instance,
+        generation=command.generation,
+        number=command.number,
+        power_state=PowerState.NOSTATE if state is None else state.power_state,
+        reason="" if state is None else state.reason,
+        exists=state is not None,
+    )
+
+
+def failed(
+    command: GuestCommand, code: str, reason: str, power_state: PowerState | None = None
+) -> GuestFailed:
+    """The command was not done."""
+    return GuestFailed(
+        instance=command.instance,
+        generation=command.generation,
+        number=command.number,
+        code=code,
+        reason=reason[:REASON_CHARS_MAX],
+        power_state=power_state,
+    )
+
+
+def _started(command: GuestCommand, state: GuestState) -> GuestStarted:
+    _require(state, PowerState.RUNNING)
+    return GuestStarted(instance=command.instance, generation=command.generation, number=command.number)
+
+
+def _require(state: GuestState, *expected: PowerState) -> None:
+    if state.power_state not in expected:
+        said = f": {state.reason}" if state.reason else ""
+        raise DriverError(
+            "unexpected_state", f"the guest is {state.power_state.name.lower()} afterwards{said}"
+        )

@@ -1,0 +1,120 @@
+"""Telling the host's actor that the agent lives and what is on the host.
+
+Heartbeats feed the lease; a report says what *is*, and the actors compare it with what should be.
+What must not go in: commands, and any reaction to what a report finds except by the agent's own
+``on_guests``.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from hostagent.driver import Driver, DriverError
+from hostagent.lease import Lease
+from hostagent.outbox import Outbox
+from process.clock import Clock
+from protocol.agent import (
+    GuestDestroyed,
+    GuestFact,
+    GuestPaused,
+    GuestSeen,
+    GuestStarted,
+    GuestStopped,
+    Heartbeat,
+    HostReport,
+)
+from protocol.guest import GuestState, PowerState
+from protocol.ids import HostId, address
+
+_STATE_AFTER: Final = {
+    GuestStarted: PowerState.RUNNING,
+    GuestStopped: PowerState.SHUTDOWN,
+    GuestPaused: PowerState.PAUSED,
+}
+
+
+class Presence:
+    """Heartbeats and reports of one agent run. ``due`` asks for a report now."""
+
+    def __init__(
+        self,
+        *,
+        host: HostId,
+        outbox: Outbox,
+        driver: Driver,
+        lease: Lease,
+        clock: Clock,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.due = asyncio.Event()
+        self._to = address("host", host)
+        self._outbox = outbox
+        self._driver = driver
+        self._lease = lease
+        self._clock = clock
+        self._log = log
+        self._session = clock.uuid()
+        self._changed: dict[str, GuestState | None] | None = None
+
+    async def beat(self, heartbeat_s: float) -> None:
+        """Send a heartbeat now and every ``heartbeat_s`` until cancelled. An unsent one is replaced."""
+        while True:
+            sent_at = self._clock.now()
+            self._lease.sent(sent_at)
+            self._outbox.say(("heartbeat",), self._to, Heartbeat(session=self._session, sent_at=sent_at))
+            await asyncio.sleep(heartbeat_s)
+
+    async def report(
+        self, report_s: float, ready: asyncio.Event, on_guests: Callable[[list[GuestState]], None]
+    ) -> None:
+        """Report when ``due`` and every ``report_s``, while the driver is ``ready``, until cancelled."""
+        while True:
+            await ready.wait()
+            self.due.clear()
+            try:
+                on_guests(await self._report_once())
+            except DriverError as error:
+                self._log.warning("report.failed", code=error.code, reason=error.reason)
+            except Exception:  # noqa: BLE001  a driver's bug: the next report may do better
+                self._log.exception("report.failed", code="internal")
+            try:
+                async with asyncio.timeout(report_s):
+                    await self.due.wait()
+            except TimeoutError:
+                continue
+
+    def changed(self, fact: GuestFact) -> None:
+        """A fact about a guest was found just now: a report under way must not contradict it."""
+        if self._changed is None:
+            return
+        if isinstance(fact, GuestDestroyed) or (isinstance(fact, GuestSeen) and not fact.exists):
+            self._changed[fact.instance] = None
+            return
+        after = fact.power_state if isinstance(fact, GuestSeen) else _STATE_AFTER.get(type(fact))
+        if after is not None:
+            self._changed[fact.instance] = GuestState(
+                instance=fact.instance, generation=fact.generation, power_state=after
+            )
+
+    async def _report_once(self) -> list[GuestState]:
+        inventory = await self._driver.inventory()
+        # The list is as old as its first row when it comes back: what changed meanwhile is laid over it.
+        self._changed = {}
+        try:
+            listed = {guest.instance: guest for guest in await self._driver.guests()}
+            for instance, state in self._changed.items():
+                listed.pop(instance, None)
+                if state is not None:
+                    listed[instance] = state
+        finally:
+            self._changed = None
+        report = HostReport(
+            session=self._session,
+            inventory=inventory,
+            guests=tuple(listed.values()),
+            clock_offset_s=self._lease.clock_offset_s,
+        )
+        self._outbox.say(("report",), self._to, report)
+        return list(listed.values())
