@@ -35,9 +35,9 @@ class Publisher:
     async def publish(self, parcels: list[Parcel]) -> None:
         """See ``bus.mailbox.Bus.publish``."""
         addressed = [(self._route(parcel), parcel) for parcel in parcels]
+        channel = await self._ready_channel()
         with unavailable(f"publish {len(parcels)}"):
             async with asyncio.timeout(self._timeout_s):
-                channel = await self._ready_channel()
                 # One at a time or all at once, the confirms arrive in the order of these calls.
                 sent = [self._send(channel, route, parcel) for route, parcel in addressed]
                 results = await _outcomes(sent)
