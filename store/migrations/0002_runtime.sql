@@ -1,6 +1,4 @@
 -- The actor runtime: who owns what, what is on its way, what happened.
-CREATE SCHEMA IF NOT EXISTS runtime;
-
 CREATE TABLE IF NOT EXISTS runtime.worker (
     id    text PRIMARY KEY,
     until timestamptz NOT NULL

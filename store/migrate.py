@@ -1,0 +1,96 @@
+"""The database's shape: numbered plain SQL files, applied forward only, each safe to run twice.
+
+An advisory lock lets any number of processes start at once. A database that has a migration this program
+does not know was used by a newer release and is refused.
+"""
+
+import hashlib
+from importlib.resources import files
+from typing import Final
+
+from msgspec import Struct
+
+from store.pool import Connection
+
+_LOCK: Final = 0x57A2
+_TABLE: Final = """
+CREATE SCHEMA IF NOT EXISTS starling;
+CREATE TABLE IF NOT EXISTS starling.migration (
+    number     int PRIMARY KEY,
+    name       text NOT NULL,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+"""
+
+
+class Migration(Struct, frozen=True):
+    """One file: its number, its name and its SQL."""
+
+    number: int
+    name: str
+    sql: str
+
+
+class DatabaseTooNewError(Exception):
+    """The database was used by a newer release of the program."""
+
+
+def migrations() -> list[Migration]:
+    """All migrations of this release, by number. Raises ValueError when two files share a number."""
+    found = [
+        Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
+        for file in files("store").joinpath("migrations").iterdir()
+        if file.name.endswith(".sql")
+    ]
+    found.sort(key=lambda migration: migration.number)
+    numbers = [migration.number for migration in found]
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"two migrations share a number: {numbers}")
+    return found
+
+
+async def migrate(connection: Connection) -> list[str]:
+    """Bring the database to this release's shape; the names of what was applied.
+
+    Raises DatabaseTooNewError.
+    """
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute(_TABLE)
+        known = {migration.number for migration in migrations()}
+        rows = await connection.fetch("SELECT number, name FROM starling.migration")
+        newer = sorted(row["name"] for row in rows if row["number"] not in known)
+        if newer:
+            raise DatabaseTooNewError(f"the database was used by a newer release: it has {', '.join(newer)}")
+        done = {row["number"] for row in rows}
+        applied = []
+        for migration in migrations():
+            if migration.number not in done:
+                await _apply(connection, migration)
+                applied.append(migration.name)
+        return applied
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    async with connection.transaction():
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO starling.migration (number, name, sha256) VALUES ($1, $2, $3)",
+            migration.number,
+            migration.name,
+            hashlib.sha256(migration.sql.encode()).hexdigest(),
+        )
+
+
+async def create_login(connection: Connection, name: str, password: str, group: str) -> None:
+    """Make (or renew) a login that is a member of one of the three group roles."""
+    quoted: str = await connection.fetchval("SELECT quote_ident($1)", name)
+    member: str = await connection.fetchval("SELECT quote_ident($1)", group)
+    secret: str = await connection.fetchval("SELECT quote_literal($1)", password)
+    exists = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", name)
+    verb = "ALTER" if exists else "CREATE"
+    await connection.execute(f"{verb} ROLE {quoted} LOGIN PASSWORD {secret}")
+    await connection.execute(f"GRANT {member} TO {quoted}")
