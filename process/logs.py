@@ -1,0 +1,62 @@
+"""Logs: structured events, for people on a console or as JSON lines; the access log is a stream apart.
+
+What must never be in a log is taken out here as a last defence: values under names that hold secrets.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+_SECRET: Final = (
+    "password",
+    "token",
+    "secret",
+    "user_data",
+    "authorization",
+    "signature",
+    "adminpass",
+    "private",
+)
+
+
+class _Streams:
+    def __init__(self, service: TextIO, access: TextIO) -> None:
+        self._service, self._access = service, access
+
+    def __call__(self, name: str | None = None, *_: object) -> Any:  # noqa: ANN401  structlog's own protocol
+        return structlog.WriteLogger(self._access if name == "access" else self._service)
+
+
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace what stands under a name that holds a secret."""
+    for key in event:
+        if any(word in key.lower() for word in _SECRET):
+            event[key] = "***"
+    return event
+
+
+def set_up_logs(*, style: str, level: str, access_log: str) -> FilteringBoundLogger:
+    """Configure structlog for the process. ``access_log`` is a file's path; empty: standard error too."""
+    access = Path(access_log).open("a", buffering=1, encoding="utf-8") if access_log else sys.stderr  # noqa: SIM115
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+    if style == "json":
+        shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        shared += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=shared,
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=_Streams(sys.stderr, access),
+        cache_logger_on_first_use=True,
+    )
+    log: FilteringBoundLogger = structlog.get_logger()
+    return log
