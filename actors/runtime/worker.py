@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -60,9 +60,24 @@ class WorkerStats(Struct):
     recoveries: int = 0
     publish_failures: int = 0
     takeovers: int = 0
-    batch_sizes: list[int] = []
-    batch_seconds: list[float] = []
-    outcomes: list[tuple[str, str, float]] = []
+
+
+class Observer(Protocol):
+    """Is told of each batch and of each operation that ended. Must be quick and must not raise."""
+
+    def batch(self, turns: int, seconds: float) -> None: ...
+
+    def operation(self, name: str, outcome: str, seconds: float) -> None: ...
+
+
+class NoObserver:
+    """Used where nobody counts."""
+
+    def batch(self, turns: int, seconds: float) -> None:
+        """Nothing."""
+
+    def operation(self, name: str, outcome: str, seconds: float) -> None:
+        """Nothing."""
 
 
 class Worker:
@@ -79,7 +94,9 @@ class Worker:
         seal: Seal,
         settings: WorkerSettings,
         log: FilteringBoundLogger,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer: Observer = observer or NoObserver()
         self.name = name
         self.stats = WorkerStats()
         self._bus, self._store, self._clock, self._kinds, self._seal = bus, store, clock, kinds, seal
@@ -385,9 +402,9 @@ class Worker:
         stats.committed += len(outcome.batch.actors)
         stats.parked += len(outcome.batch.parked)
         stats.repeated = sum(held.streams.repeated for held in self._held.values())
-        stats.batch_sizes.append(outcome.turns)
-        stats.batch_seconds.append(seconds)
-        stats.outcomes += outcome.outcomes
+        self._observer.batch(outcome.turns, seconds)
+        for name, result, took in outcome.outcomes:
+            self._observer.operation(name, result, took)
 
     def _evict(self) -> None:
         if len(self._cache) <= self._set.cache_max:
