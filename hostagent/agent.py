@@ -90,7 +90,7 @@ class AgentMetrics(Struct, frozen=True, kw_only=True):
 class Agent:
     """One host's agent. Opens and closes its journal and driver; the bus is lent to it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that an agent is made of
         self,
         *,
         host: HostId,
@@ -192,13 +192,16 @@ class Agent:
         tasks = [*loops, *desks, *self._console.tasks()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # A second cancellation while this waits must still leave driver and journal closed.
         try:
-            await self._driver.close()
-        except DriverError as error:
-            self._log.warning("driver.close_failed", code=error.code, reason=error.reason)
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
-            await self._journal.close()
+            try:
+                await self._driver.close()
+            except DriverError as error:
+                self._log.warning("driver.close_failed", code=error.code, reason=error.reason)
+            finally:
+                await self._journal.close()
 
     async def _fail_when_broken(self) -> None:
         await self._broke.wait()

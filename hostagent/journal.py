@@ -135,9 +135,11 @@ class GroupJournal(ABC):
 
     async def close(self) -> None:
         """See Journal. Changes under way are finished first."""
-        if self._flusher is not None:
-            await asyncio.gather(self._flusher, return_exceptions=True)
-        await self._release()
+        try:
+            if self._flusher is not None:
+                await asyncio.gather(self._flusher, return_exceptions=True)
+        finally:
+            await self._release()
 
     def get(self, instance: str) -> JournalEntry | None:
         """See Journal."""

@@ -227,10 +227,11 @@ class FileJournal(GroupJournal):
             await self._compact(changes)
 
     async def _release(self) -> None:
+        # Not awaited: closing is quick, and it must happen even when the agent is being cancelled.
         if self._thread is not None:
-            await self._call(self._file.close)
             self._thread.shutdown()
             self._thread = None
+            self._file.close()
 
     async def _compact(self, changes: list[Change]) -> None:
         kept = dict(self._durable)
@@ -286,7 +287,8 @@ def _payload_at(content: bytes, offset: int) -> bytes | None:
         return None
     mark, length, checksum = _HEAD.unpack_from(content, offset)
     payload = content[offset + _HEAD.size : offset + _HEAD.size + min(length, FRAME_BYTES_MAX)]
-    if mark != _MARK or len(payload) != length or zlib.crc32(payload) != checksum:
+    # No frame is empty: a torn head followed by zeros would pass for one, since their CRC is 0 too.
+    if mark != _MARK or length == 0 or len(payload) != length or zlib.crc32(payload) != checksum:
         return None
     return payload
 

@@ -13,10 +13,10 @@ import structlog
 from structlog.typing import EventDict
 
 from bus import topology
-from bus.memory import Faults, MemoryBroker, MemoryBus, MemoryMailbox
+from bus.fault import Faults
 from bus.mailbox import Parcel
+from bus.memory import MemoryBroker, MemoryBus, MemoryMailbox
 from hostagent.agent import Agent, AgentSettings
-from hostagent.driver import Driver
 from hostagent.drivers.simulated import FaultScript, SimulatedDriver, SimulatedHypervisor, SimulatedSettings
 from hostagent.journal import MemoryContent, MemoryJournal
 from protocol.codec import decode_bundle, decode_message, encode_bundle, encode_message
@@ -70,7 +70,7 @@ class World:
         self.content = MemoryContent()
         self.script = FaultScript()
         self.settings = AgentSettings()
-        self.wrap: Callable[[SimulatedDriver], Driver] = lambda driver: driver
+        self.wrap: Callable[[SimulatedDriver], Any] = lambda driver: driver
         self.logged: list[EventDict] = []
         self.facts: list[tuple[Envelope, Message]] = []
         self.agents = 0
@@ -159,7 +159,7 @@ class World:
         return [event for event in self.logged if event["event"] == name]
 
     def _keep(self, _logger: Any, level: str, event: EventDict) -> EventDict:
-        self.logged.append(event | {"level": level})
+        self.logged.append({**event, "level": level})
         raise structlog.DropEvent
 
 
