@@ -51,10 +51,14 @@ class ServerRequest(Struct, frozen=True, kw_only=True):
     network_names: dict[str, str] = {}
     security_groups: tuple[str, ...] = ("default",)
     availability_zone: str = ""
-    hints: dict[str, str] = {}
+    hints: dict[str, str | list[str]] = {}
     forced_host: str = ""
     trusted_certificates: tuple[str, ...] = ()
     disk_config: str = "MANUAL"
+    access_ipv4: str = ""
+    access_ipv6: str = ""
+    reservation: str = ""
+    launch_index: int = 0
 
 
 class CreateInstance(Command, frozen=True, tag="gateway.create_instance"):
@@ -95,15 +99,22 @@ class UnpauseInstance(Command, frozen=True, tag="gateway.unpause_instance"):
 class UpdateInstance(Command, frozen=True, tag="gateway.update_instance"):
     """Change what has no effect on the guest. ``None``: leave as it is.
 
-    ``metadata`` replaces the whole set; the gateway merges before when only some keys change, and
-    ``metadata_seen`` (the set it merged into) makes a lost race a conflict instead of a lost update.
+    ``metadata`` and ``tags`` replace the whole set; the gateway merges before when only some of it
+    changes, and ``metadata_seen`` or ``tags_seen`` (the set it merged into) makes a lost race a conflict
+    instead of a lost update.
     """
 
     name: str | None = None
+    hostname: str | None = None
     description: str | None = None
     clear_description: bool = False
+    access_ipv4: str | None = None
+    access_ipv6: str | None = None
+    disk_config: str | None = None
     metadata: dict[str, str] | None = None
     metadata_seen: dict[str, str] | None = None
+    tags: tuple[str, ...] | None = None
+    tags_seen: tuple[str, ...] | None = None
 
 
 class LockInstance(Command, frozen=True, tag="gateway.lock_instance"):
@@ -138,7 +149,7 @@ class PlaceInstance(Message, frozen=True, tag="instance.place"):
     forced_host: str = ""
     image_properties: dict[str, str] = {}
     extra_specs: dict[str, str] = {}
-    hints: dict[str, str] = {}
+    hints: dict[str, str | list[str]] = {}
     refused: tuple[str, ...] = ()
 
 

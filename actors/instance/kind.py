@@ -1,5 +1,7 @@
 """The instance as the runtime knows it: how it is born, what it refuses, what it hears when idle."""
 
+from typing import Any, Final
+
 from msgspec.structs import replace
 
 from actors.instance.model import GONE, OPEN, Instance, Placement, V, placement_of
@@ -106,33 +108,32 @@ def stands(vm: Instance, asked: ConfirmClaim) -> Step[Instance]:
     return vm, [Send(address("host", asked.host), answer)]
 
 
+_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED})
+"""Where metadata and tags may be changed."""
+_PLAIN: Final = ("name", "hostname", "access_ipv4", "access_ipv6", "disk_config", "metadata", "tags")
+
+
 def update(vm: Instance, wish: UpdateInstance) -> Step[Instance]:
     request = vm.request
-    if (
-        wish.metadata is not None
-        and wish.metadata_seen is not None
-        and wish.metadata_seen != request.metadata
-    ):
-        raise Refusal(
-            "conflict", "The metadata changed meanwhile; read it and ask again", "metadata", "changed"
-        )
-    if wish.metadata is not None and vm.vm_state not in {V.ACTIVE, V.PAUSED, V.STOPPED, V.BUILDING}:
-        raise Refusal(
-            "conflict",
-            f"Cannot 'update metadata' while it is in vm_state {vm.vm_state}",
-            "vm_state",
-            vm.vm_state,
-        )
-    description = None if wish.clear_description else wish.description
-    if description is None and not wish.clear_description:
-        description = request.description
-    changed = replace(
-        request,
-        name=request.name if wish.name is None else wish.name,
-        description=description,
-        metadata=request.metadata if wish.metadata is None else wish.metadata,
-    )
-    return vm.but(request=changed), []
+    if wish.metadata is not None:
+        _may_set(vm, "metadata", changed=wish.metadata_seen not in (None, request.metadata))
+    if wish.tags is not None:
+        _may_set(vm, "tags", changed=wish.tags_seen not in (None, request.tags))
+    changes: dict[str, Any] = {
+        name: getattr(wish, name) for name in _PLAIN if getattr(wish, name) is not None
+    }
+    if wish.clear_description or wish.description is not None:
+        changes["description"] = None if wish.clear_description else wish.description
+    return vm.but(request=replace(request, **changes)), []
+
+
+def _may_set(vm: Instance, name: str, *, changed: bool) -> None:
+    """Refuse to replace metadata or tags that changed meanwhile, or in a state where they are fixed."""
+    if changed:
+        raise Refusal("conflict", f"The {name} changed meanwhile; read it and ask again", name, "changed")
+    if vm.vm_state not in _SETTLED:
+        reason = f"Cannot 'update {name}' instance {vm.id} while it is in vm_state {vm.vm_state}"
+        raise Refusal("conflict", reason, "vm_state", vm.vm_state)
 
 
 def lock(vm: Instance, wish: LockInstance) -> Step[Instance]:
