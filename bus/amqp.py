@@ -13,12 +13,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import structlog
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
 from bus import topology
 from bus.consumer import AmqpMailbox
-from bus.link import Backoff, Link, hang_up, unavailable
+from bus.link import Backoff, Link, describe, hang_up, unavailable
 from bus.mailbox import Counters, Parcel, Queue
 from bus.publisher import Publisher
 from process.clock import Clock, SystemClock
@@ -31,12 +32,15 @@ RENEW_EACH_S: Final = 0.05
 
 T = TypeVar("T")
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
 
 class AmqpBus:
     """See ``bus.mailbox.Bus``. Dials on first use; every wait is bounded by ``timeout_s``.
 
-    ``url`` is ``amqp[s]://user:password@host:port/vhost``; ``name`` is shown by the broker;
-    ``queue_type`` is ``classic`` on one broker, ``quorum`` on a cluster.
+    ``url`` is ``amqp://user:password@host:port/vhost``, or ``amqps://…?cafile=…`` for TLS (also
+    ``certfile`` and ``keyfile``); ``name`` is shown by the broker; ``queue_type`` is ``classic`` on
+    one broker, ``quorum`` on a cluster.
     """
 
     def __init__(
@@ -156,7 +160,12 @@ class AmqpBus:
             async with asyncio.timeout(self._timeout_s + len(self._declared) * RENEW_EACH_S):
                 channel = await wire.channel(publisher_confirms=False)
                 for queue in list(self._declared.values()):
-                    await self._make(channel, queue)
+                    try:
+                        await self._make(channel, queue)
+                    except AMQPChannelError as error:
+                        # One queue that somebody gave another shape must not keep all others away.
+                        log.error("bus.declare_refused", queue=queue.name, reason=describe(error))
+                        channel = await wire.channel(publisher_confirms=False)
                 await hang_up(channel)
 
     def _forget(self, mailbox: AmqpMailbox) -> None:

@@ -110,10 +110,12 @@ class AmqpMailbox:
                 await self._attach(wire)
             except BusUnavailable as error:
                 log.warning("bus.mailbox_unavailable", queue=self._queue.name, reason=str(error))
-                await self._backoff.wait()
-                continue
-            self._backoff.reset()
-            return
+            except Exception as error:  # a surprise in the library must not leave it deaf
+                log.error("bus.mailbox_failed", queue=self._queue.name, exc_info=error)
+            else:
+                self._backoff.reset()
+                return
+            await self._backoff.wait()
 
     async def _attach(self, wire: AbstractConnection) -> None:
         with unavailable(f"open {self._queue.name}"):

@@ -6,9 +6,10 @@ What must not go in: queues, messages, or anything that differs between an agent
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import aio_pika
+import aio_pika.abc
 import structlog
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AMQPError
@@ -90,6 +91,7 @@ class Link:
         self._timeout_s = timeout_s
         self._backoff = Backoff(clock)
         self._renew = renew
+        self._connection: aio_pika.abc.AbstractConnection | None = None
         self._wire: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._failure = "not connected yet"
@@ -136,53 +138,67 @@ class Link:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        wire, self._wire = self._wire, None
-        self._up.clear()
-        if wire is not None:
-            await hang_up(wire)
+        await self._drop()
 
     async def _keep_up(self) -> None:
         while True:
             try:
-                wire = await self._dial()
+                self._wire = await self._dial()
             except BusUnavailable as error:
                 self._failure = str(error)
                 log.warning("bus.unreachable", connection=self._name, reason=self._failure)
-                await self._backoff.wait()
-                continue
-            self._backoff.reset()
-            self._wire = wire
-            self.dials += 1
-            self._up.set()
-            log.info("bus.connected", connection=self._name)
-            await asyncio.wait([wire.closing])
-            self._up.clear()
-            self._wire = None
-            self._failure = "connection lost"
-            log.warning("bus.lost", connection=self._name)
+            except Exception as error:  # a surprise in the library must not end the redialling
+                self._failure = describe(error)
+                log.error("bus.dial_failed", connection=self._name, exc_info=error)
+            else:
+                self._backoff.reset()
+                self.dials += 1
+                self._up.set()
+                log.info("bus.connected", connection=self._name)
+                await asyncio.wait([self._wire.closing])
+                self._failure = "connection lost"
+                log.warning("bus.lost", connection=self._name)
+            await self._drop()
+            await self._backoff.wait()
 
     async def _dial(self) -> AbstractConnection:
         with unavailable("dial"):
             async with asyncio.timeout(self._timeout_s):
-                connection = await aio_pika.connect(self._url)
-        transport = connection.transport
-        if transport is None:
-            raise BusUnavailable("dial: closed at once")
-        wire = transport.connection
-        try:
-            await self._renew(wire)
-        except BaseException:
-            await hang_up(wire)
-            raise
-        return wire
+                # Kept: the library hangs up when this object is collected.
+                self._connection = await aio_pika.connect(self._url)
+            transport = self._connection.transport
+            if transport is None:
+                raise BusUnavailable("dial: closed at once")
+            await self._renew(transport.connection)
+            return transport.connection
+
+    async def _drop(self) -> None:
+        self._up.clear()
+        self._wire = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await hang_up(connection)
 
 
-async def hang_up(closable: AbstractConnection | AbstractChannel) -> None:
+class Closable(Protocol):
+    """A connection or channel of either library."""
+
+    async def close(self) -> object:
+        """Say goodbye."""
+        ...
+
+
+async def hang_up(closable: Closable) -> None:
     """Close a connection or channel, politely if the other side still answers. Never raises."""
-    closing = asyncio.ensure_future(closable.close())
+    closing = asyncio.create_task(_close(closable))
     done, _ = await asyncio.wait([closing], timeout=CLOSE_MAX_S)
     if not done:
         closing.cancel()
-        await asyncio.wait([closing], timeout=CLOSE_MAX_S)
-    elif not closing.cancelled() and closing.exception() is not None:
-        log.debug("bus.close_failed", reason=describe(closing.exception() or RuntimeError()))
+        done, _ = await asyncio.wait([closing], timeout=CLOSE_MAX_S)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("bus.close_failed", reason=describe(error))
+
+
+async def _close(closable: Closable) -> None:
+    await closable.close()

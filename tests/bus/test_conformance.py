@@ -148,6 +148,18 @@ async def test_a_cut_connection_refuses_to_publish_and_recovers(harness: Harness
     assert bus.counters.reconnects == 1
 
 
+async def test_a_transient_queue_is_there_again_after_a_cut(harness: Harness) -> None:
+    gateway, worker, wake = await harness.bus("gateway"), await harness.bus("worker"), asyncio.Event()
+    queue = topology.gateway(str(uuid.uuid4()))
+    mailbox = await gateway.open(queue, wake)
+    wake.clear()
+    await harness.cut(gateway)
+    await worker.publish(parcels(queue, "lost, perhaps"))
+    await asyncio.wait_for(wake.wait(), 10)
+    await worker.publish(parcels(queue, "answer"))
+    assert bodies(await receive(mailbox, wake, 1)) == ["answer"]
+
+
 async def test_a_mailbox_reopens_when_its_queue_was_deleted(harness: Harness) -> None:
     bus, other = await harness.bus("one"), await harness.bus("other")
     queue, wake = harness.partition(), asyncio.Event()
