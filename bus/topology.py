@@ -42,6 +42,7 @@ _HOST: Final = re.compile(_UUID)
 _PARTY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST_KEY: Final = re.compile(rf"({_UUID})\.[0-9]{{1,5}}")
 _PARTITION: Final = "partition."
+_AGENT: Final = "host."
 _GATEWAY: Final = "gateway."
 _LOGIN: Final = "host-"
 
@@ -147,6 +148,11 @@ def arguments_of(queue: Queue, queue_type: QueueType) -> dict[str, str | int]:
 def is_partition(queue: str) -> bool:
     """Whether a queue name is a partition's."""
     return queue.startswith(_PARTITION)
+
+
+def is_host(queue: str) -> bool:
+    """Whether a queue name is that of a host's agent."""
+    return queue.startswith(_AGENT)
 
 
 def is_durable(parcel: Parcel) -> bool:

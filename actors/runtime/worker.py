@@ -20,7 +20,8 @@ from actors.machine import Kind
 from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal
 from actors.runtime.holding import Held, proposed
 from actors.turn import ActorState
-from bus.mailbox import Bus, BusUnavailable, Parcel
+from bus.mailbox import Bus, BusUnavailable, Parcel, Queue
+from bus.topology import is_host
 from bus.topology import partition as partition_queue
 from bus.topology import queue_of
 from process.clock import Clock
@@ -113,6 +114,7 @@ class Worker:
         self._sweep_at = 0.0
         self._round_at = 0.0
         self._stopping = False
+        self._host_queues: set[str] = set()
 
     @property
     def held(self) -> list[int]:
@@ -424,11 +426,20 @@ class Worker:
             while self._outbox:
                 parcels = [self._outbox.popleft() for _ in range(min(len(self._outbox), 200))]
                 try:
+                    await self._declare_hosts(parcels)
                     await self._bus.publish(parcels)
                 except BusUnavailable as error:
+                    self._host_queues.clear()
                     # What was numbered is pulled by its receiver; what was not is said again by its sender.
                     self.stats.publish_failures += len(parcels)
                     self._log.warning("publish.failed", parcels=len(parcels), error=str(error))
+
+    async def _declare_hosts(self, parcels: list[Parcel]) -> None:
+        """Agents may declare nothing: make a host's queue before the first message to it."""
+        for parcel in parcels:
+            if parcel.queue not in self._host_queues and is_host(parcel.queue):
+                await self._bus.declare(Queue(parcel.queue))
+                self._host_queues.add(parcel.queue)
 
     async def _collect_forever(self) -> None:
         while True:
