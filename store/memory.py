@@ -71,6 +71,36 @@ class MemoryDatabase:
         self.operations: dict[str, OperationRow] = {}
         self.parked: list[Parked] = []
 
+    def commit(self, worker: str, batch: Batch) -> None:
+        """The transaction: all of the batch, or Fenced / VersionConflict and nothing."""
+        self.fence(worker, batch)
+        self.match(batch)
+        for p in batch.partitions:
+            held = self.partitions[p.partition]
+            held.marks, held.event_n = p.marks, p.event_n
+        for row in batch.actors:
+            self.actors[row.kind, row.id] = row
+        now = self.clock.now()
+        for segment in batch.segments:
+            self.segments[segment.destination, segment.source, segment.first] = (segment, now)
+        self.events += batch.events
+        self.operations.update((row.id, row) for row in batch.operations)
+        self.parked += batch.parked
+
+    def fence(self, worker: str, batch: Batch) -> None:
+        """Raise Fenced unless the worker owns the batch's partitions in the epochs it names."""
+        for p in batch.partitions:
+            held = self.partitions[p.partition]
+            if (held.owner, held.epoch) != (worker, p.epoch):
+                raise Fenced(f"partition {p.partition} has another owner")
+
+    def match(self, batch: Batch) -> None:
+        """Raise VersionConflict unless every actor's row is at the version the batch expects."""
+        for row in batch.actors:
+            there = self.actors.get((row.kind, row.id))
+            if (0 if there is None else there.version) != row.expected:
+                raise VersionConflict(f"{row.kind} {row.id} was not as expected")
+
     def columns(self, kind: str, ident: str) -> tuple[Any, ...] | None:
         """The typed columns of an actor's row, as a gateway would read them."""
         row = self.actors.get((kind, ident))
@@ -162,29 +192,8 @@ class MemoryTurnStore:
 
     async def commit(self, worker: str, batch: Batch) -> None:
         await self._before("commit")
-        self._check(worker, batch)
-        for p in batch.partitions:
-            held = self._db.partitions[p.partition]
-            held.marks, held.event_n = p.marks, p.event_n
-        for row in batch.actors:
-            self._db.actors[row.kind, row.id] = row
-        now = self._db.clock.now()
-        for segment in batch.segments:
-            self._db.segments[segment.destination, segment.source, segment.first] = (segment, now)
-        self._db.events += batch.events
-        self._db.operations.update((row.id, row) for row in batch.operations)
-        self._db.parked += batch.parked
+        self._db.commit(worker, batch)
         await self._after("commit")
-
-    def _check(self, worker: str, batch: Batch) -> None:
-        for p in batch.partitions:
-            held = self._db.partitions[p.partition]
-            if (held.owner, held.epoch) != (worker, p.epoch):
-                raise Fenced(f"partition {p.partition} has another owner")
-        for row in batch.actors:
-            there = self._db.actors.get((row.kind, row.id))
-            if (0 if there is None else there.version) != row.expected:
-                raise VersionConflict(f"{row.kind} {row.id} was not as expected")
 
     async def unpassed(self, marks: dict[int, tuple[int, ...]], age_s: float, limit: int) -> list[Segment]:
         await self._before("unpassed")
