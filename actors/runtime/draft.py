@@ -27,8 +27,8 @@ STORY_LENGTH: Final = 12
 """Messages remembered per cached actor, for the report on a message that was parked."""
 FROM_HOSTS: Final = (GuestFact, GuestConsole, Heartbeat, HostReport)
 
-Seal = Callable[[Message, float], Message]
-"""Adds what may not be stored (signed URLs) to a message at the moment it leaves."""
+Seal = Callable[[str, Message, float], Message]
+"""(to, message, now): adds what may not be stored (signed URLs) to a message at the moment it leaves."""
 
 
 class Incoming(Struct, frozen=True):
@@ -153,7 +153,7 @@ class Draft:
 
     def _envelope(self, send: Send, incoming: Incoming) -> Envelope:
         source = incoming.envelope
-        message = self._seal(send.message, self._now) if not send.numbered else send.message
+        message = self._seal(send.to, send.message, self._now) if not send.numbered else send.message
         return Envelope(
             to=send.to,
             sender=source.to,

@@ -25,9 +25,18 @@ class Held:
         self.last: Delivery | None = None
         self._backlog = backlog
         self._quiet_since = now
+        self._waiting_since: float | None = None
+
+    def waiting_s(self, now: float) -> float:
+        """For how long something has been waiting in the mailbox."""
+        return 0.0 if self._waiting_since is None else now - self._waiting_since
 
     def took(self, deliveries: int, now: float) -> None:
         """Count what was taken against the backlog found at takeover."""
+        if not self.mailbox.depth():
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
         if deliveries:
             self._backlog -= deliveries
             self._quiet_since = now

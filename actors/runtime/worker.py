@@ -125,6 +125,11 @@ class Worker:
         """Bus messages received and not yet taken, by partition."""
         return {p: held.mailbox.depth() for p, held in self._held.items()}
 
+    def ages(self) -> dict[int, float]:
+        """Seconds for which messages have been waiting to be taken, by partition."""
+        now = self._clock.now()
+        return {p: held.waiting_s(now) for p, held in self._held.items()}
+
     async def run(self) -> None:
         """Work until ``stop`` or cancellation."""
         publisher = asyncio.create_task(self._publish_forever(), name=f"{self.name}-publisher")
