@@ -120,7 +120,11 @@ class Front:
             {"name": router.api.name, "href": request.base_url + router.api.prefix}
             for router in self.routers.values()
         ]
-        return {"services": services}
+        document: dict[str, object] = {"services": services}
+        for router in self.routers.values():
+            if router.api.directory is not None:
+                document.update(router.api.directory(request))
+        return document
 
     def _record(self, request: Request, status: int, duration_s: float) -> None:
         method = request.raw.method

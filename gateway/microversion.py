@@ -14,6 +14,7 @@ from gateway.problem import Problem
 Version = tuple[int, int]
 
 HEADER: Final = "OpenStack-API-Version"
+_TEXT_LENGTH_MAX: Final = 10
 _CACHE_MAX: Final = 1024  # distinct header pairs remembered per range; clients use a handful
 
 
@@ -36,7 +37,13 @@ def _parsed(text: str, offered: VersionRange) -> Version:
         return offered.newest
     major, dot, minor = text.partition(".")
     plain = major.isascii() and minor.isascii() and major.isdigit() and minor.isdigit()
-    if not (dot and plain and len(text) <= 10 and major[0] != "0" and (minor == "0" or minor[0] != "0")):
+    if not (
+        dot
+        and plain
+        and len(text) <= _TEXT_LENGTH_MAX
+        and major[0] != "0"
+        and (minor == "0" or minor[0] != "0")
+    ):
         raise Problem(
             400,
             f"API Version String {text[:64]!r} is of invalid format. Must be of format MajorNum.MinorNum.",

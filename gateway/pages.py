@@ -55,7 +55,7 @@ def _direction(text: str) -> bool:
     return text == "desc"
 
 
-def _sort_asked(query: MultiMapping[str], descending: bool) -> list[SortKey]:
+def _sort_asked(query: MultiMapping[str], *, descending: bool) -> list[SortKey]:
     compact = [part for value in query.getall("sort", []) for part in value.split(",") if part]
     if compact:
         pairs = [part.strip().partition(":") for part in compact]
@@ -80,7 +80,7 @@ def sort_in(
 
     With ``ignore_unknown`` they are dropped instead (Nova before 2.75).
     """
-    asked = _sort_asked(query, default[0].descending if default else False)
+    asked = _sort_asked(query, descending=default[0].descending if default else False)
     if len(asked) > SORT_KEYS_MAX:
         raise Problem(400, f"There are more than {SORT_KEYS_MAX} sort keys.")
     known = [key for key in asked if key.name in allowed]

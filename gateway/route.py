@@ -21,6 +21,7 @@ from gateway.request import Request, Response
 from protocol.errors import Refused
 
 PATH_SEGMENTS_MAX: Final = 16
+_CONTROLS: Final = frozenset(map(chr, (*range(0x20), 0x7F)))
 
 Handler = Callable[[Request], Awaitable[Response | web.StreamResponse]]
 
@@ -45,7 +46,7 @@ class Route(Struct, frozen=True):
 
 
 class Api(Struct, frozen=True, kw_only=True):
-    """One API under its prefix. ``directory`` is what the root document says of it.
+    """One API under its prefix.
 
     ``refusal`` maps an actor's no to a status; ``rules`` are the policy sentences of its routes.
     """
@@ -60,6 +61,8 @@ class Api(Struct, frozen=True, kw_only=True):
     request_id_headers: tuple[str, ...] = ("x-openstack-request-id",)
     unknown_url: Callable[[Problem, str], tuple[bytes, str]] | None = None
     """The envelope of a 404 for a URL no row has, where it differs."""
+    directory: Callable[[Request], dict[str, Any]] | None = None
+    """What the API adds to the document at ``/``, for clients that look for it there."""
 
 
 def rules_of(apis: Iterable[Api]) -> dict[str, str]:
@@ -182,6 +185,6 @@ def unquoted(segment: str) -> str:
         text = unquote(segment, errors="strict")
     except UnicodeDecodeError as error:
         raise Problem(404, "The resource could not be found.") from error
-    if not text.isprintable() and any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+    if not text.isprintable() and not _CONTROLS.isdisjoint(text):
         raise Problem(404, "The resource could not be found.")
     return text

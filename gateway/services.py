@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from gateway.auth import TokenVerifier
 from gateway.commands import CommandClient
+from gateway.identity.password import Passwords
+from gateway.identity.token import Tokens
 from gateway.policy import Policy
 from process.clock import Clock
 from store.pool import Pool
@@ -38,6 +39,7 @@ class Services:
     pool: Pool
     read_pool: Pool
     commands: CommandClient
-    tokens: TokenVerifier
+    tokens: Tokens
+    passwords: Passwords
     policy: Policy
     metrics: Metrics = field(default=no_metrics)

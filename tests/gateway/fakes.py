@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import ClientSession, web
 
@@ -11,7 +11,7 @@ from gateway.auth import Caller
 from gateway.policy import Policy, implied_roles
 from gateway.route import Api, rules_of
 from gateway.services import GatewaySettings, Services
-from process.clock import Clock, SystemClock
+from process.clock import SystemClock
 from protocol.command import Accepted
 from protocol.message import Message
 
@@ -63,12 +63,13 @@ class Answering:
 def services(apis: Iterable[Api], tokens: Any, pool: Any = None, **changed: Any) -> Services:
     """Services on fakes; ``pool`` serves for reading too."""
     fields: dict[str, Any] = {
-        "clock": cast(Clock, SystemClock()),
+        "clock": SystemClock(),
         "settings": GatewaySettings(),
         "pool": pool,
         "read_pool": pool,
         "commands": Answering(),
         "tokens": tokens,
+        "passwords": None,
         "policy": Policy(rules_of(apis)),
         **changed,
     }

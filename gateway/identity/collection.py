@@ -1,0 +1,273 @@
+"""What all Identity resources share: list, create, show, update, delete over one table.
+
+A resource module says its members, its shape and its own rules; everything else is here.
+Source: Identity API v3, "common response codes", "filtering", "collections".
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Final, Generic, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Struct, structs
+
+from gateway.body import decoded
+from gateway.pages import limit_in, next_href
+from gateway.policy import Target
+from gateway.problem import Problem
+from gateway.request import Request, Response
+from gateway.route import Route
+from store import identity
+from store.identity import NOTICE_TTL_S, Dangling, NoticeKind, R, Taken
+from store.pool import Connection
+
+EXTRA_BYTES_MAX: Final = 16_384  # what a client may add to one resource in members of its own
+
+Body = dict[str, dict[str, Any]]
+
+
+def not_found(word: str, ident: str) -> Problem:
+    """404 as Keystone words it."""
+    return Problem(404, f"Could not find {word}: {ident}.")
+
+
+def listing(request: Request, plural: str, items: list[dict[str, Any]], after: str = "") -> Response:
+    """A collection's body; ``after`` is the marker of the next page, empty on the last one."""
+    query = request.raw.rel_url.raw_query_string
+    links = {
+        "self": request.base_url + request.path + (f"?{query}" if query else ""),
+        "previous": None,
+        "next": next_href(request, after) if after else None,
+    }
+    return Response({plural: items, "links": links})
+
+
+def self_link(request: Request, plural: str, ident: str) -> dict[str, str]:
+    """The ``links`` of one resource."""
+    return {"self": f"{request.api_url}/v3/{plural}/{ident}"}
+
+
+def given(members: Struct) -> dict[str, Any]:
+    """The members a client did send; a description of null is an empty one."""
+    sent = {name: value for name, value in structs.asdict(members).items() if value is not UNSET}
+    if "description" in sent:
+        sent["description"] = sent["description"] or ""
+    return sent
+
+
+def new_id(request: Request) -> str:
+    """An id in Keystone's form: 32 hexadecimal digits."""
+    return request.services.clock.uuid().replace("-", "")
+
+
+def own_domain(request: Request) -> str:
+    """The domain a new resource belongs to when its creator names none."""
+    caller = request.caller
+    return caller.domain_id or caller.project_domain_id or caller.user_domain_id
+
+
+async def tell(request: Request, c: Connection, kind: NoticeKind, subject: str) -> None:
+    """Write a notice in the transaction of the change it is about; Tokens.refresh after the commit."""
+    await identity.revoke(c, kind, subject, request.services.clock.now() + NOTICE_TTL_S)
+
+
+class Draft(NamedTuple):
+    """What a row is made of: the members sent (a Struct of the resource) and the extra ones as JSON."""
+
+    request: Request
+    c: Connection
+    members: Any
+    extra: str
+
+
+class Collection(Generic[R]):
+    """One resource. Subclasses set the class variables and override what differs."""
+
+    kind: type[R]
+    singular: ClassVar[str]
+    plural: ClassVar[str]
+    create_members: ClassVar[type[Struct]]
+    update_members: ClassVar[type[Struct]]
+    filters: ClassVar[Mapping[str, type]] = {"name": str}
+    """Query parameters that restrict a list, which are columns too, and their types."""
+    takes_extra: ClassVar[bool] = False
+    notice: ClassVar[NoticeKind | None] = None
+    """What gateways are told when a row changes or goes: whose cached callers to forget."""
+    in_domain: ClassVar[bool] = False
+    """Whether rows have a domain_id: domain-scoped callers see and change those of their domain."""
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the five rows of a collection."""
+        many, one = f"/v3/{self.plural}", f"/v3/{self.plural}/{{id}}"
+        return (
+            Route("GET", many, self.list, f"identity:list_{self.plural}"),
+            Route("POST", many, self.create, f"identity:create_{self.singular}", 201, request=Body),
+            Route("GET", one, self.show, f"identity:get_{self.singular}"),
+            Route("PATCH", one, self.update, f"identity:update_{self.singular}", request=Body),
+            Route("DELETE", one, self.delete, f"identity:delete_{self.singular}", 204),
+        )
+
+    # --- what a resource overrides ---
+
+    def shape(self, row: R) -> dict[str, Any]:
+        """Return the resource as clients see it, without links and extra members."""
+        raise NotImplementedError
+
+    def target(self, row: R) -> Target:
+        """Say whose the row is."""
+        return Target(domain_id=getattr(row, "domain_id", None) or "")
+
+    async def build(self, draft: Draft) -> R:
+        """Make a new row. Raises Problem."""
+        raise NotImplementedError
+
+    async def change(self, row: R, draft: Draft) -> R:
+        """Make the row an update asks for. Raises Problem."""
+        raise NotImplementedError
+
+    async def store_more(self, row: R, draft: Draft) -> None:
+        """Write what belongs to the row and is in other tables; runs in its transaction."""
+
+    def check_removable(self, row: R) -> None:
+        """Refuse a delete by raising Problem."""
+
+    async def prepare(self, request: Request, members: Any) -> Any:
+        """Do what takes long and needs no connection; returns the members to go on with."""
+        del request
+        return members
+
+    def body_of(self, request: Request, row: R) -> dict[str, Any]:
+        """The resource with links and extra members."""
+        shown = self.shape(row)
+        extra = getattr(row, "extra", "{}")
+        if extra != "{}":
+            shown = {**msgspec.json.decode(extra), **shown}
+        shown["links"] = self_link(request, self.plural, row.id)
+        return shown
+
+    # --- handlers ---
+
+    async def list(self, request: Request) -> Response:
+        """Rows that pass the filters, a page at a time, in order of their ids."""
+        query = request.query
+        equal = {
+            name: _typed(name, query[name], kind) for name, kind in self.filters.items() if name in query
+        }
+        if self.in_domain and not request.allows(
+            request.route.policy, Target(domain_id=str(equal.get("domain_id", "")))
+        ):
+            equal["domain_id"] = request.caller.domain_id
+        limit = limit_in(query)
+        async with request.services.read_pool.acquire() as c:
+            rows = await identity.find(c, self.kind, equal, after=query.get("marker", ""), limit=limit + 1)
+        after = rows[limit - 1].id if len(rows) > limit else ""
+        return listing(request, self.plural, [self.body_of(request, row) for row in rows[:limit]], after)
+
+    async def show(self, request: Request) -> Response:
+        """One row."""
+        async with request.services.read_pool.acquire() as c:
+            row = await self.found(request, c)
+        return Response({self.singular: self.body_of(request, row)})
+
+    async def create(self, request: Request) -> Response:
+        """A new row."""
+        members, extra = self._read(request, self.create_members)
+        members = await self.prepare(request, members)
+        async with request.services.pool.acquire() as c, c.transaction():
+            draft = Draft(request, c, members, extra)
+            row = await self.build(draft)
+            request.authorize(self.target(row))
+            await self._write(identity.add(c, row))
+            await self.store_more(row, draft)
+        return Response({self.singular: self.body_of(request, row)})
+
+    async def update(self, request: Request) -> Response:
+        """Change the members given, keep the others."""
+        members, extra = self._read(request, self.update_members)
+        members = await self.prepare(request, members)
+        async with request.services.pool.acquire() as c, c.transaction():
+            before = await self.found(request, c, lock=True)
+            draft = Draft(request, c, members, _merged(before, extra))
+            after = await self.change(before, draft)
+            await self._write(identity.replace(c, after))
+            await self.store_more(after, draft)
+            await self._tell(request, c, after)
+        await self._hear(request)
+        return Response({self.singular: self.body_of(request, after)})
+
+    async def delete(self, request: Request) -> Response:
+        """Remove the row and what belongs to it."""
+        async with request.services.pool.acquire() as c, c.transaction():
+            row = await self.found(request, c, lock=True)
+            self.check_removable(row)
+            await self._write(identity.remove(c, self.kind, row.id))
+            await self._tell(request, c, row)
+        await self._hear(request)
+        return Response()
+
+    async def found(self, request: Request, c: Connection, *, lock: bool = False) -> R:
+        """The row of the path, which the caller may act upon. Raises Problem 404 or 403."""
+        ident = request.params["id"]
+        row = await identity.get(c, self.kind, ident, lock=lock)
+        if row is None:
+            raise not_found(self.singular, ident)
+        request.authorize(self.target(row))
+        return row
+
+    # --- parts ---
+
+    def _read(self, request: Request, kind: type[Struct]) -> tuple[Any, str]:
+        """Split a body into the members we know and, as JSON, those the client added."""
+        body: Body = request.body
+        if set(body) != {self.singular}:
+            raise Problem(400, f"Invalid request body: it must hold {self.singular!r} and nothing else.")
+        sent = body[self.singular]
+        known = {field.encode_name for field in structs.fields(kind)}
+        extra = {
+            name: value for name, value in sent.items() if name not in known and name not in ("id", "links")
+        }
+        if extra and not self.takes_extra:
+            raise Problem(400, f"Invalid request body: Object contains unknown field `{next(iter(extra))}`")
+        if sent.get("options"):
+            raise Problem(400, "Resource options are not supported.")
+        text = msgspec.json.encode({name: value for name, value in extra.items() if name != "options"})
+        if len(text) > EXTRA_BYTES_MAX:
+            raise Problem(400, f"The additional members exceed {EXTRA_BYTES_MAX} bytes.")
+        members = decoded(kind, msgspec.json.encode({n: v for n, v in sent.items() if n in known}))
+        return members, text.decode()
+
+    async def _tell(self, request: Request, c: Connection, row: R) -> None:
+        if self.notice is not None:
+            await tell(request, c, self.notice, row.id)
+
+    async def _hear(self, request: Request) -> None:
+        if self.notice is not None:
+            await request.services.tokens.refresh()
+
+    async def _write(self, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except Taken as error:
+            raise Problem(
+                409, f"Conflict occurred attempting to store {self.singular}: duplicate entry."
+            ) from error
+        except Dangling as error:
+            raise Problem(
+                400, f"The {self.singular} refers to, or is referred to by, another resource."
+            ) from error
+
+
+def _typed(name: str, text: str, kind: type) -> str | bool:
+    try:
+        value: str | bool = msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Problem(400, f"Invalid query parameter {name}: {error}") from error
+    return value
+
+
+def _merged(row: Any, extra: str) -> str:
+    """The extra members after an update: null removes one."""
+    held = getattr(row, "extra", "{}")
+    if extra == "{}":
+        return held
+    merged = {**msgspec.json.decode(held), **msgspec.json.decode(extra)}
+    return msgspec.json.encode({name: value for name, value in merged.items() if value is not None}).decode()
