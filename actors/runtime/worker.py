@@ -348,10 +348,7 @@ class Worker:
         if outcome.batch.partitions:
             await self._store.commit(self.name, outcome.batch)
         self._applied(outcome)
-        for held in self._held.values():
-            if held.last is not None:
-                held.mailbox.ack(held.last)
-                held.last = None
+        self._acknowledge()
         self._send(outcome)
         for _, kind, ident in timers:
             if (kind, ident) not in outcome.due:
@@ -384,6 +381,12 @@ class Worker:
             self._wait_until(kind, ident, at)
         for parked in outcome.batch.parked:
             self._log.error("message.parked", address=parked.address, error=parked.error, story=parked.story)
+
+    def _acknowledge(self) -> None:
+        for held in self._held.values():
+            if held.last is not None:
+                held.mailbox.ack(held.last)
+                held.last = None
 
     def _send(self, outcome: Outcome) -> None:
         stretches: dict[int, list[Stretch]] = {}
