@@ -19,7 +19,7 @@ from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
 
 from bus import topology
 from bus.consumer import AmqpMailbox
-from bus.link import Backoff, Link, describe, hang_up, unavailable
+from bus.link import Link, describe, hang_up, unavailable
 from bus.mailbox import Counters, Parcel, Queue
 from bus.publisher import Publisher
 from process.clock import Clock, SystemClock
@@ -55,20 +55,18 @@ class AmqpBus:
     ) -> None:
         self._queue_type = queue_type
         self._host = host
-        self._timeout_s = timeout_s
-        self._clock = clock or SystemClock()
-        self._counters = Counters()
         self._declared: dict[str, Queue] = {}
         self._mailboxes: list[AmqpMailbox] = []
-        self._link = Link(url, name=name, timeout_s=timeout_s, clock=self._clock, renew=self._renew)
+        self._link = Link(
+            url, name=name, timeout_s=timeout_s, clock=clock or SystemClock(), renew=self._renew
+        )
         if host and self._link.login != topology.login_of(host):
             raise ValueError(f"the agent of {host} must log in as {topology.login_of(host)}")
-        self._publisher = Publisher(self._link, host=host, timeout_s=timeout_s, counters=self._counters)
+        self._publisher = Publisher(self._link, host=host)
 
     @property
     def counters(self) -> Counters:
-        self._counters.reconnects = max(0, self._link.dials - 1)
-        return self._counters
+        return self._link.counters
 
     async def connect(self) -> None:
         """Dial now rather than on first use. Raises BusUnavailable, and goes on trying."""
@@ -90,9 +88,6 @@ class AmqpBus:
             wake,
             prefetch=prefetch,
             declare=self._make,
-            backoff=Backoff(self._clock),
-            timeout_s=self._timeout_s,
-            counters=self._counters,
             on_close=self._forget,
         )
         await mailbox.start()
@@ -128,7 +123,7 @@ class AmqpBus:
         channel = await self._link.channel(confirms=False)
         try:
             with unavailable(doing):
-                async with asyncio.timeout(self._timeout_s):
+                async with asyncio.timeout(self._link.timeout_s):
                     return await work(channel)
         finally:
             await hang_up(channel)
@@ -157,14 +152,14 @@ class AmqpBus:
         if self._host or not self._declared:
             return
         with unavailable("declare again"):
-            async with asyncio.timeout(self._timeout_s + len(self._declared) * RENEW_EACH_S):
+            async with asyncio.timeout(self._link.timeout_s + len(self._declared) * RENEW_EACH_S):
                 channel = await wire.channel(publisher_confirms=False)
                 for queue in list(self._declared.values()):
                     try:
                         await self._make(channel, queue)
                     except AMQPChannelError as error:
                         # One queue that somebody gave another shape must not keep all others away.
-                        log.error("bus.declare_refused", queue=queue.name, reason=describe(error))
+                        log.warning("bus.declare_refused", queue=queue.name, reason=describe(error))
                         channel = await wire.channel(publisher_confirms=False)
                 await hang_up(channel)
 

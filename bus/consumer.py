@@ -13,8 +13,8 @@ import structlog
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bus import topology
-from bus.link import Backoff, Link, hang_up, unavailable
-from bus.mailbox import BODY_BYTES_MAX, BusUnavailable, Counters, Delivery, Queue
+from bus.link import CLOSE_MAX_S, Link, hang_up, unavailable
+from bus.mailbox import BODY_BYTES_MAX, BusUnavailable, Delivery, Queue
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -30,9 +30,6 @@ class AmqpMailbox:
         *,
         prefetch: int,
         declare: Callable[[AbstractChannel, Queue], Awaitable[None]],
-        backoff: Backoff,
-        timeout_s: float,
-        counters: Counters,
         on_close: Callable[["AmqpMailbox"], None],
     ) -> None:
         self._link = link
@@ -40,9 +37,8 @@ class AmqpMailbox:
         self._wake = wake
         self._prefetch = prefetch
         self._declare = declare
-        self._backoff = backoff
-        self._timeout_s = timeout_s
-        self._counters = counters
+        self._backoff = link.backoff()
+        self._counters = link.counters
         self._on_close = on_close
         self._inbox: deque[Delivery] = deque()
         self._wire: AbstractConnection | None = None
@@ -87,7 +83,7 @@ class AmqpMailbox:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
         if self._flusher is not None:
-            await asyncio.wait([self._flusher])
+            await asyncio.wait([self._flusher], timeout=CLOSE_MAX_S)
         channel = self._detach()
         if channel is not None:
             await hang_up(channel)
@@ -110,8 +106,8 @@ class AmqpMailbox:
                 await self._attach(wire)
             except BusUnavailable as error:
                 log.warning("bus.mailbox_unavailable", queue=self._queue.name, reason=str(error))
-            except Exception as error:  # a surprise in the library must not leave it deaf
-                log.error("bus.mailbox_failed", queue=self._queue.name, exc_info=error)
+            except Exception:  # a surprise in the library must not leave it deaf
+                log.exception("bus.mailbox_failed", queue=self._queue.name)
             else:
                 self._backoff.reset()
                 return
@@ -119,7 +115,7 @@ class AmqpMailbox:
 
     async def _attach(self, wire: AbstractConnection) -> None:
         with unavailable(f"open {self._queue.name}"):
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._link.timeout_s):
                 self._wire = wire
                 channel = await wire.channel(publisher_confirms=False)
                 try:
@@ -142,6 +138,10 @@ class AmqpMailbox:
         channel, self._channel = self._channel, None
         self._base = self._acked = self._flushed = self._last
         self._inbox.clear()
+        # On a dead connection these may wait for ever, and what they say no longer matters.
+        for telling in (*self._rejections, *([self._flusher] if self._flusher else [])):
+            telling.cancel()
+        self._flusher = None
         return channel
 
     async def _receive(self, channel: AbstractChannel, message: DeliveredMessage) -> None:

@@ -15,7 +15,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
-from bus.mailbox import BusUnavailable
+from bus.mailbox import BusUnavailable, Counters
 from process.clock import Clock
 
 HEARTBEAT_S: Final = 10
@@ -71,7 +71,7 @@ class Backoff:
 
 
 class Link:
-    """A connection that is either up, or being dialled.
+    """A connection that is either up, or being dialled. ``timeout_s`` bounds each exchange on it.
 
     ``renew`` is called on each new connection before anybody else may use it; when it raises
     BusUnavailable the connection is dropped and dialled again.
@@ -87,9 +87,11 @@ class Link:
         renew: Callable[[AbstractConnection], Awaitable[None]],
     ) -> None:
         self._url = URL(url).update_query(heartbeat=str(HEARTBEAT_S), name=name)
+        self.timeout_s = timeout_s
+        self.counters = Counters()
         self._name = name
-        self._timeout_s = timeout_s
-        self._backoff = Backoff(clock)
+        self._clock = clock
+        self._backoff = self.backoff()
         self._renew = renew
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._wire: AbstractConnection | None = None
@@ -97,12 +99,16 @@ class Link:
         self._failure = "not connected yet"
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self.dials = 0
+        self._dialled = False
 
     @property
     def login(self) -> str:
         """The broker user this connection logs in as."""
         return self._url.user or ""
+
+    def backoff(self) -> Backoff:
+        """A fresh backoff on this connection's clock."""
+        return Backoff(self._clock)
 
     async def wire(self) -> AbstractConnection:
         """The connection, waiting ``timeout_s`` for it at most. Raises BusUnavailable."""
@@ -113,7 +119,7 @@ class Link:
         if self._task is None:
             self._task = asyncio.create_task(self._keep_up(), name=f"bus link {self._name}")
         with unavailable(f"{self._name} waits for the broker ({self._failure})"):
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 return await self.established()
 
     async def established(self) -> AbstractConnection:
@@ -129,7 +135,7 @@ class Link:
         """A fresh channel. Raises BusUnavailable."""
         wire = await self.wire()
         with unavailable("open a channel"):
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 return await wire.channel(publisher_confirms=confirms, on_return_raises=True)
 
     async def close(self) -> None:
@@ -149,10 +155,11 @@ class Link:
                 log.warning("bus.unreachable", connection=self._name, reason=self._failure)
             except Exception as error:  # a surprise in the library must not end the redialling
                 self._failure = describe(error)
-                log.error("bus.dial_failed", connection=self._name, exc_info=error)
+                log.exception("bus.dial_failed", connection=self._name)
             else:
                 self._backoff.reset()
-                self.dials += 1
+                self.counters.reconnects += self._dialled
+                self._dialled = True
                 self._up.set()
                 log.info("bus.connected", connection=self._name)
                 await asyncio.wait([self._wire.closing])
@@ -163,14 +170,14 @@ class Link:
 
     async def _dial(self) -> AbstractConnection:
         with unavailable("dial"):
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 # Kept: the library hangs up when this object is collected.
                 self._connection = await aio_pika.connect(self._url)
-            transport = self._connection.transport
-            if transport is None:
-                raise BusUnavailable("dial: closed at once")
-            await self._renew(transport.connection)
-            return transport.connection
+        transport = self._connection.transport
+        if transport is None:
+            raise BusUnavailable("dial: closed at once")
+        await self._renew(transport.connection)
+        return transport.connection
 
     async def _drop(self) -> None:
         self._up.clear()

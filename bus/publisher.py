@@ -16,7 +16,7 @@ from aiormq.exceptions import DeliveryError, PublishError
 
 from bus import topology
 from bus.link import Link, describe, unavailable
-from bus.mailbox import BODY_BYTES_MAX, BusUnavailable, Counters, Parcel
+from bus.mailbox import BODY_BYTES_MAX, BusUnavailable, Parcel
 
 CONTENT_TYPE: Final = "application/msgpack"
 
@@ -24,11 +24,10 @@ CONTENT_TYPE: Final = "application/msgpack"
 class Publisher:
     """Sends parcels and waits until the broker has taken responsibility for each."""
 
-    def __init__(self, link: Link, *, host: str, timeout_s: float, counters: Counters) -> None:
+    def __init__(self, link: Link, *, host: str) -> None:
         self._link = link
         self._host = host
-        self._timeout_s = timeout_s
-        self._counters = counters
+        self._counters = link.counters
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
 
@@ -37,7 +36,7 @@ class Publisher:
         addressed = [(self._route(parcel), parcel) for parcel in parcels]
         channel = await self._ready_channel()
         with unavailable(f"publish {len(parcels)}"):
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._link.timeout_s):
                 # One at a time or all at once, the confirms arrive in the order of these calls.
                 sent = [self._send(channel, route, parcel) for route, parcel in addressed]
                 results = await _outcomes(sent)

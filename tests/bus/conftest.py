@@ -10,7 +10,7 @@ from tests.fixtures.rabbitmq import Rabbitmq, rabbitmq
 __all__ = ["rabbitmq"]
 
 
-@pytest.fixture(params=["memory", "amqp"])
+@pytest.fixture(params=["memory", pytest.param("amqp", marks=pytest.mark.rabbitmq)])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     """Each twin in turn."""
     made: Harness

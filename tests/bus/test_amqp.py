@@ -8,8 +8,10 @@ from aiormq.exceptions import AMQPError
 from bus import topology
 from bus.amqp import AmqpBus
 from bus.mailbox import Bus, BusUnavailable, Mailbox, Queue
-from tests.bus.harness import AmqpHarness, bodies, parcels, publish_until_taken, receive
+from tests.bus.harness import AmqpHarness, bodies, parcels, publish_until_taken, receive, until
 from tests.fixtures.rabbitmq import Rabbitmq
+
+pytestmark = pytest.mark.rabbitmq
 
 MESSAGES = 400
 
@@ -47,8 +49,7 @@ async def test_nothing_confirmed_is_lost_when_the_broker_is_killed_mid_stream(
     async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(_send(sender, queue, texts))
         collecting = tasks.create_task(_collect(mailbox, wake, set(texts)))
-        while sender.counters.published < MESSAGES // 4:
-            await asyncio.sleep(0)
+        await until(lambda: sender.counters.published >= MESSAGES // 4)
         assert not sending.done()
         await asyncio.to_thread(rabbitmq.kill)
         await asyncio.to_thread(rabbitmq.start)
@@ -87,9 +88,8 @@ async def test_sixteen_mailboxes_survive_repeated_cuts_under_load(amqp: AmqpHarn
         for queue in queues:
             tasks.create_task(_send(sender, queue, texts))
         for cut in (reader, sender, reader):
-            before = reader.counters.delivered
-            while reader.counters.delivered < before + 100:
-                await asyncio.sleep(0)
+            enough = reader.counters.delivered + 100
+            await until(lambda: reader.counters.delivered >= enough)  # noqa: B023  called within this turn
             amqp.proxy(cut).cut()
     assert all(set(done.result()) == set(texts) for done in collecting)
     assert reader.counters.reconnects == 2

@@ -26,7 +26,9 @@ from bus.mailbox import BusUnavailable, Parcel
 from tests.bus.harness import AmqpHarness, bodies, parcels, receive
 from tests.fixtures.rabbitmq import Rabbitmq
 
-PASSWORD = "correct-horse"  # noqa: S105  of a broker that lives for one test run
+pytestmark = pytest.mark.rabbitmq
+
+PASSWORD = "correct-horse"
 QUEUE = topology.partition(4095)
 
 

@@ -10,7 +10,7 @@ from bus import topology
 from bus.fault import DELIVERED, DUPLICATED, LOST, OVERTAKEN, REFUSED, UNCONFIRMED, Fate
 from bus.mailbox import BusUnavailable, Delivery, Parcel, Queue
 from bus.memory import MemoryBroker, MemoryBus
-from tests.bus.harness import bodies, parcels, receive
+from tests.bus.harness import bodies, parcels, receive, until
 
 QUEUE = topology.partition(0)
 
@@ -164,8 +164,7 @@ async def _play(steps: list[str]) -> list[str]:
                 buses[0].cut(0)
             else:
                 broker.restart()
-            while buses[0].counters.reconnects == before:
-                await asyncio.sleep(0)
+            await until(lambda: buses[0].counters.reconnects > before)  # noqa: B023  called within this turn
     for bus in buses:
         await bus.close()
     rest = await _drain(broker, queue)
