@@ -19,10 +19,11 @@ from bus.memory import MemoryBroker, MemoryBus, MemoryMailbox
 from hostagent.agent import Agent, AgentSettings
 from hostagent.drivers.simulated import FaultScript, SimulatedDriver, SimulatedHypervisor, SimulatedSettings
 from hostagent.journal import MemoryContent, MemoryJournal
+from protocol.agent import DestroyGuest, LookAtGuest, RebootGuest, SpawnGuest, StopGuest
 from protocol.codec import decode_bundle, decode_message, encode_bundle, encode_message
 from protocol.ids import HostId, address
 from protocol.message import Bundle, Envelope, Message, Stretch
-from tests.hostagent.drivers.specs import ManualClock
+from tests.hostagent.drivers.specs import INSTANCE, ManualClock, spec
 
 HOST = HostId("a0000000-0000-4000-8000-000000000001")
 PARTITIONS = 4
@@ -180,3 +181,25 @@ def run(story: Callable[[World], Awaitable[None]], *, seed: int = 1, faults: Fau
         loop.run_until_complete(play())
     finally:
         loop.close()
+
+
+def spawn(number: int = 1, generation: int = 1, instance: str = INSTANCE) -> SpawnGuest:
+    return SpawnGuest(
+        instance=instance, generation=generation, number=number, spec=spec(instance, generation=generation)
+    )
+
+
+def stop(number: int, generation: int = 1, timeout_s: float = 60.0) -> StopGuest:
+    return StopGuest(instance=INSTANCE, generation=generation, number=number, timeout_s=timeout_s)
+
+
+def destroy(number: int, generation: int = 1) -> DestroyGuest:
+    return DestroyGuest(instance=INSTANCE, generation=generation, number=number)
+
+
+def look(number: int, generation: int = 1) -> LookAtGuest:
+    return LookAtGuest(instance=INSTANCE, generation=generation, number=number)
+
+
+def reboot(number: int, kind: str) -> RebootGuest:
+    return RebootGuest(instance=INSTANCE, generation=1, number=number, spec=spec(), kind=kind)  # type: ignore[arg-type]

@@ -20,16 +20,10 @@ from protocol.agent import (
     GuestSeen,
     GuestStarted,
     GuestStopped,
-    Heartbeat,
-    HeartbeatHeard,
     HostReport,
-    LookAtGuest,
     PauseGuest,
     ReadGuestConsole,
-    RebootGuest,
-    SpawnGuest,
     StartGuest,
-    StopGuest,
     UnpauseGuest,
 )
 from protocol.codec import encode_message
@@ -37,29 +31,7 @@ from protocol.guest import PowerState
 from protocol.ids import address
 from protocol.message import Message
 from tests.hostagent.drivers.specs import INSTANCE, spec
-from tests.hostagent.harness import HOST, World, run
-
-
-def spawn(number: int = 1, generation: int = 1, instance: str = INSTANCE) -> SpawnGuest:
-    return SpawnGuest(
-        instance=instance, generation=generation, number=number, spec=spec(instance, generation=generation)
-    )
-
-
-def stop(number: int, generation: int = 1, timeout_s: float = 60.0) -> StopGuest:
-    return StopGuest(instance=INSTANCE, generation=generation, number=number, timeout_s=timeout_s)
-
-
-def destroy(number: int, generation: int = 1) -> DestroyGuest:
-    return DestroyGuest(instance=INSTANCE, generation=generation, number=number)
-
-
-def look(number: int, generation: int = 1) -> LookAtGuest:
-    return LookAtGuest(instance=INSTANCE, generation=generation, number=number)
-
-
-def reboot(number: int, kind: str) -> RebootGuest:
-    return RebootGuest(instance=INSTANCE, generation=1, number=number, spec=spec(), kind=kind)  # type: ignore[arg-type]
+from tests.hostagent.harness import HOST, World, destroy, look, reboot, run, spawn, stop
 
 
 def test_commands_of_a_life_are_done_and_answered() -> None:
@@ -294,31 +266,6 @@ def test_guest_that_is_not_as_it_should_be_afterwards_is_a_failure() -> None:
     run(story)
 
 
-def test_what_happens_unasked_is_told_at_once_and_after_work() -> None:
-    async def story(world: World) -> None:
-        world.start_agent()
-        assert world.driver is not None
-        await world.send(spawn(1))
-        await world.heard(GuestStarted)
-        world.driver.host.kill_guest(INSTANCE)
-        seen = await world.heard(GuestSeen)
-        assert (seen.generation, seen.number, seen.power_state) == (1, 0, PowerState.CRASHED)
-        assert seen.reason == "The guest's process died."
-        # While a command is at work an event may be its own doing: the guest is looked at afterwards.
-        await world.send(StartGuest(instance=INSTANCE, generation=1, number=2, spec=spec()))
-        await world.heard(GuestStarted, 2)
-        world.script.add("pause", Hang(5.0, done=True))
-        await world.send(PauseGuest(instance=INSTANCE, generation=1, number=3))
-        await asyncio.sleep(2)
-        world.driver.host.kill_guest(INSTANCE)
-        await asyncio.sleep(10)
-        assert [fact.power_state for fact in world.said(GuestSeen)] == [PowerState.CRASHED] * 2
-        last = [type(fact) for _, fact in world.facts if isinstance(fact, GuestSeen | GuestPaused)]
-        assert last == [GuestSeen, GuestPaused, GuestSeen]
-
-    run(story)
-
-
 def test_console_is_read_bounded_and_never_fails_the_agent() -> None:
     async def story(world: World) -> None:
         world.start_agent()
@@ -375,101 +322,6 @@ def test_answer_that_finds_no_room_in_the_journal_is_sent_and_the_work_may_be_re
     run(story)
 
 
-def test_heartbeats_extend_the_lease_from_the_time_they_were_sent() -> None:
-    async def story(world: World) -> None:
-        agent = world.start_agent()
-        beat = await world.heard(Heartbeat)
-        assert not agent.lease.valid()
-        sent = world.clock.time
-        await asyncio.sleep(5)
-        await world.send(HeartbeatHeard(sent_at=beat.sent_at, heard_at=beat.sent_at + 102.5))
-        await asyncio.sleep(0.01)
-        assert agent.lease.remaining() == pytest.approx(sent + 60 - world.clock.time)
-        assert agent.lease.clock_offset_s == pytest.approx(-100, abs=0.1)
-        await world.send(HeartbeatHeard(sent_at=beat.sent_at + 1e6, heard_at=0.0))
-        await asyncio.sleep(60)
-        assert not agent.lease.valid()
-
-    run(story)
-
-
-def test_reports_come_at_start_periodically_and_after_reconnects() -> None:
-    async def story(world: World) -> None:
-        world.start_agent()
-        assert world.driver is not None
-        report = await world.heard(HostReport)
-        assert report.inventory.hostname == "h1"
-        await asyncio.sleep(130)
-        assert len(world.said(HostReport)) == 3
-        world.broker.restart(down_s=1.0)
-        await asyncio.sleep(15)
-        assert len(world.said(HostReport)) == 4
-
-    run(story)
-
-
-def test_driver_that_lost_its_connection_is_opened_again_and_commands_wait_for_it() -> None:
-    async def story(world: World) -> None:
-        world.start_agent()
-        assert world.driver is not None
-        await world.heard(HostReport)
-        await world.driver.close()
-        world.driver._events = type(world.driver._events)()
-        await asyncio.sleep(0.1)
-        await world.send(spawn(1))
-        await asyncio.sleep(0.1)
-        assert INSTANCE in world.content.entries
-        await world.heard(GuestStarted)
-        assert len(world.said(HostReport)) == 2
-        world.driver.host.kill_guest(INSTANCE)
-        await world.heard(GuestSeen)
-
-    run(story)
-
-
-def test_report_under_way_does_not_contradict_what_was_done_meanwhile() -> None:
-    async def story(world: World) -> None:
-        world.start_agent()
-        assert world.driver is not None
-        await world.heard(HostReport)
-        real = world.driver.guests
-
-        async def slow() -> list[object]:
-            guests = await real()
-            await asyncio.sleep(20)
-            return list(guests)
-
-        world.driver.guests = slow  # type: ignore[method-assign, assignment]
-        await asyncio.sleep(58)
-        await world.send(spawn(1))
-        await world.heard(GuestStarted)
-        await asyncio.sleep(30)
-        assert [guest.instance for guest in world.said(HostReport)[-1].guests] == [INSTANCE]
-
-    run(story)
-
-
-def test_only_tombstones_destroy_what_is_found_on_the_host() -> None:
-    other = "11111111-2222-4333-8444-555555555555"
-
-    async def story(world: World) -> None:
-        world.start_agent()
-        assert world.driver is not None
-        await world.send(spawn(1), spawn(1, instance=other))
-        await asyncio.sleep(60)
-        await world.stop_agent()
-        world.content.entries[INSTANCE] = JournalEntry(
-            instance=INSTANCE, generation=1, number=2, answer=b"{}", deleted=True
-        )
-        del world.content.entries[other]
-        world.start_agent()
-        await asyncio.sleep(70)
-        assert [state.instance for state in world.driver.host.states()] == [other]
-        assert [guest.instance for guest in world.said(HostReport)[-1].guests] == [other]
-
-    run(story)
-
-
 def test_operations_at_once_are_bounded_and_destroying_does_not_wait_for_boots() -> None:
     async def story(world: World) -> None:
         world.settings = AgentSettings(operations_max=2)
@@ -499,39 +351,5 @@ def test_garbage_and_forgeries_are_dropped_and_counted() -> None:
         await world.heard(GuestStarted)
         assert agent.metrics().unreadable == 3
         assert len(world.events("message.forged")) == 1
-
-    run(story)
-
-
-def test_two_agents_never_run_on_one_journal() -> None:
-    async def story(world: World) -> None:
-        world.start_agent()
-        await world.heard(HostReport)
-        first = world.task
-        world.start_agent()
-        second = world.task
-        assert second is not None
-        await asyncio.wait([second])
-        assert "another agent" in str(second.exception())
-        world.task = first
-
-    run(story)
-
-
-def test_drain_finishes_what_was_taken_and_leaves_the_rest() -> None:
-    async def story(world: World) -> None:
-        agent = world.start_agent()
-        await world.heard(HostReport)
-        await world.send(spawn(1))
-        await asyncio.sleep(1)
-        drain = asyncio.ensure_future(agent.drain(60.0))
-        await asyncio.sleep(0)
-        await world.send(stop(2))
-        assert await drain
-        assert len(world.said(GuestStarted)) == 1
-        await world.stop_agent()
-        assert await world.controller.waiting(f"host.{HOST}") == 1
-        world.start_agent()
-        await world.heard(GuestStopped)
 
     run(story)

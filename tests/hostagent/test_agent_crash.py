@@ -32,8 +32,9 @@ from protocol.agent import (
 from protocol.codec import decode_bundle, decode_message
 from protocol.guest import GuestSpec, GuestState, PowerState
 from tests.hostagent.drivers.specs import INSTANCE, spec
-from tests.hostagent.harness import World, run
+from tests.hostagent.harness import HOST, World, run
 
+HOST_QUEUE = f"host.{HOST}"
 AGAIN_S = 5.0
 AGENT_BACK_S = 3.0
 
@@ -187,6 +188,69 @@ def test_a_crash_at_any_turn_changes_nothing(
             await story(world)
 
         run(play, faults=bus)
+
+
+def test_a_command_sent_once_is_in_the_queue_or_in_the_journal_and_is_done_without_being_asked_again() -> (
+    None
+):
+    def at(turn: int) -> bool:
+        crashed = False
+
+        async def play(world: World) -> None:
+            nonlocal crashed
+            world.start_agent()
+            await world.send(SPAWN)
+            back: list[int] = []
+
+            def crash(now: int) -> None:
+                if now >= turn and not back and world.task is not None:
+                    back.append(now)
+                    world.task.cancel()
+
+            world.loop.on_turn = crash
+            await asyncio.sleep(60)
+            if world.task is not None and world.task.done():
+                crashed = True
+                await world.stop_agent()
+                assert INSTANCE in world.content.entries or await world.controller.waiting(HOST_QUEUE)
+                world.start_agent()
+                await asyncio.sleep(60)
+            assert world.content.entries[INSTANCE].answer
+            assert world.driver is not None
+            assert [state.power_state for state in world.driver.host.states()] == [PowerState.RUNNING]
+
+        run(play)
+        return crashed
+
+    assert all(at(turn) for turn in range(1, 40))
+
+
+def test_stopping_an_agent_that_is_interrupting_work_does_not_begin_the_next() -> None:
+    async def story(world: World) -> None:
+        world.start_agent()
+        driver = world.driver
+        assert driver is not None
+        await ask(world, SPAWN, GuestStarted)
+
+        async def slow_to_end(instance: str, timeout_s: float, retry_s: float) -> GuestState:
+            try:
+                await asyncio.sleep(timeout_s)
+            except asyncio.CancelledError:
+                await asyncio.sleep(3)
+                raise
+            return await SimulatedDriver.shut_down(driver, instance, timeout_s, retry_s)
+
+        driver.shut_down = slow_to_end  # type: ignore[method-assign]
+        await world.send(STOP)
+        await asyncio.sleep(1)
+        await world.send(DESTROY)
+        await asyncio.sleep(1)
+        began = world.clock.time
+        await world.stop_agent()
+        assert world.clock.time - began < 5
+        assert [state.instance for state in driver.host.states()] == [INSTANCE]
+
+    run(story)
 
 
 class Bad:

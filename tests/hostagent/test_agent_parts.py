@@ -8,6 +8,7 @@ import structlog
 
 from bus.fault import DELIVERED, REFUSED, Fate
 from bus.mailbox import Parcel
+from bus.memory import MemoryBus
 from hostagent.desk import Desk
 from hostagent.identity import HostIdentity, IdentityError, load_identity, save_identity
 from hostagent.lease import SENT_MAX, Lease
@@ -145,6 +146,35 @@ def test_outbox_replaces_drops_the_oldest_and_retries_with_pauses() -> None:
         assert bodies == [b"b", b"d"]
 
     run(story, faults=bus)
+
+
+class Slow(MemoryBus):
+    """A bus that takes a second to confirm."""
+
+    async def publish(self, parcels: list[Parcel]) -> None:
+        await asyncio.sleep(1)
+        await super().publish(parcels)
+
+
+def test_fact_replaced_while_the_earlier_one_is_being_sent_is_sent_too() -> None:
+    async def story(world: World) -> None:
+        outbox = Outbox(
+            sender=address("agent", HOST),
+            bus=Slow(world.broker, name="slow", host=HOST),
+            clock=world.clock,
+            partitions=PARTITIONS,
+            facts_max=3,
+            log=structlog.wrap_logger(None, processors=[world._keep]),
+        )
+        task = asyncio.ensure_future(outbox.run(lambda: None))
+        outbox.put(("a",), address("instance", "i"), b"1")
+        await asyncio.sleep(0.5)
+        outbox.put(("a",), address("instance", "i"), b"2")
+        await asyncio.sleep(5)
+        task.cancel()
+        assert (len(outbox), outbox.confirmed) == (0, 2)
+
+    run(story)
 
 
 def identity() -> HostIdentity:

@@ -133,6 +133,23 @@ async def test_full_memory_journal_keeps_nothing_and_shows_the_old_entries_again
     assert list(content.entries.values()) == [entry("a", 4)]
 
 
+async def test_what_waits_behind_a_refused_write_is_refused_with_it() -> None:
+    content = MemoryContent()
+    async with twin("memory", Path(), content) as journal:
+        await journal.record(entry("a", 1))
+        content.full = True
+        first = asyncio.ensure_future(journal.record(entry("a", 2)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(journal.record(entry("a", 3)))
+        with pytest.raises(JournalFull):
+            await first
+        content.full = False
+        with pytest.raises(JournalFull):
+            await second
+        assert journal.get("a") == content.entries["a"] == entry("a", 1)
+
+
 async def test_full_disk_keeps_nothing_and_the_journal_recovers(place: Path) -> None:
     async with opened(place) as journal:
         await journal.record(entry("a", 1))
