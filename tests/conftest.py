@@ -1,0 +1,15 @@
+"""Fixtures for every test: private servers, started only when a test asks for them."""
+
+import pytest
+
+from tests.fixtures.postgres import database, postgres, postgres_url
+from tests.fixtures.rabbitmq import rabbitmq
+
+__all__ = ["database", "postgres", "postgres_url", "rabbitmq"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server by the fixtures it asks for: ``-m "not rabbitmq"`` leaves those out."""
+    for item in items:
+        for server in {"postgres", "rabbitmq"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(server)
