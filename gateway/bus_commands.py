@@ -6,6 +6,8 @@ and the actor begins the operation once.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -60,6 +62,16 @@ class BusCommands:
                     self._wake.clear()
         finally:
             await mailbox.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run in the background for the length of a block."""
+        task = asyncio.create_task(self.run(), name="answers")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     def _hear(self, body: bytes) -> None:
         try:

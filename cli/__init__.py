@@ -1,0 +1,1 @@
+"""The composition root: the ``starling`` command, which alone knows all roles."""

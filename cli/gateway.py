@@ -1,0 +1,86 @@
+"""The gateway role: all APIs on one port, the health documents beside them."""
+
+import asyncio
+
+from aiohttp import web
+
+from cli.wiring import Wiring
+from gateway.apis import APIS
+from gateway.app import make_app
+from gateway.bus_commands import BusCommands
+from gateway.identity.password import Passwords
+from gateway.identity.token import Tokens
+from gateway.policy import Policy
+from gateway.route import rules_of
+from gateway.services import GatewaySettings, Services
+from process.health import add_health, serve
+from process.run import Part
+from store.pool import Pool
+from store.probe import clock_offset
+
+
+class Gateway:
+    """One gateway: its services, its application, its listener."""
+
+    def __init__(self, wiring: Wiring, pool: Pool) -> None:
+        settings, secrets = wiring.settings, wiring.secrets(make=False)
+        self._wiring = wiring
+        name = wiring.clock.uuid()[:13]
+        self.name = f"gateway-{name}"
+        self.commands = BusCommands(
+            name=name,
+            bus=wiring.bus(self.name),
+            clock=wiring.clock,
+            partitions=settings.partitions,
+            log=wiring.log,
+        )
+        self.tokens = Tokens(pool, wiring.clock, [bytes.fromhex(key) for key in secrets.token_keys])
+        self.passwords = Passwords()
+        self.services = Services(
+            clock=wiring.clock,
+            settings=GatewaySettings(
+                region=settings.region,
+                token_lifetime_s=settings.token_lifetime_s,
+                trust_forwarded=settings.trust_forwarded,
+            ),
+            pool=pool,
+            read_pool=pool,
+            commands=self.commands,
+            tokens=self.tokens,
+            passwords=self.passwords,
+            policy=Policy(rules_of(APIS)),
+            metrics=wiring.metrics.request,
+        )
+        self._pool = pool
+
+    def application(self) -> web.Application:
+        """The application with the health documents."""
+        app = make_app(self.services, APIS)
+
+        async def database() -> dict[str, float]:
+            return {"clock_offset_s": round(await clock_offset(self._pool, self._wiring.clock), 6)}
+
+        add_health(app, {"database": database}, self._wiring.metrics, self._wiring.log)
+        return app
+
+    def parts(self) -> list[Part]:
+        """What must run for the gateway to answer."""
+        settings = self._wiring.settings
+
+        async def listen() -> None:
+            runner = await serve(self.application(), settings.listen, settings.port)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await runner.cleanup()
+
+        return [
+            Part(self.name, listen, fatal=(OSError,)),
+            Part(f"{self.name}-answers", self.commands.run),
+            Part(f"{self.name}-revocations", self.tokens.listen),
+        ]
+
+
+async def make_gateway(wiring: Wiring) -> Gateway:
+    """A gateway on its own pool."""
+    return Gateway(wiring, await wiring.pool("gateway", connections_max=10))
