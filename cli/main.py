@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from bus.enrolment import admin_of, enrol_role
 from bus.mailbox import BusUnavailable
 from cli.bootstrap import prepare_database, write_credentials
 from cli.enrol import enrol
@@ -85,7 +86,20 @@ def _parser() -> argparse.ArgumentParser:
     login = add(db, "login", "Make a login with one role's rights; prints its password.", _login)
     login.add_argument("role", choices=("gateway", "worker", "scheduler"))
     login.add_argument("name", help="the login's name")
+    bus = commands.add_parser("bus", help="Look after the bus.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    user = add(bus, "login", "Make a bus user with one role's rights; prints its password.", _bus_login)
+    user.add_argument("role", choices=("gateway", "worker", "scheduler"))
+    user.add_argument("name", help="the user's name")
     return parser
+
+
+async def _bus_login(wiring: Wiring, arguments: argparse.Namespace) -> int:
+    secret = password()
+    await enrol_role(admin_of(wiring.settings.amqp_admin), arguments.role, arguments.name, secret)
+    print(secret)
+    return 0
 
 
 async def _enrol(wiring: Wiring, arguments: argparse.Namespace) -> int:

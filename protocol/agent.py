@@ -7,8 +7,6 @@ acts on a higher one. Facts echo the pair, so that an actor drops the answers of
 
 from typing import Literal
 
-from msgspec import Struct
-
 from protocol.guest import GuestSpec, GuestState, HostInventory, PowerState
 from protocol.message import Message
 
@@ -171,13 +169,3 @@ class HostReport(Message, frozen=True, tag="host.report"):
     inventory: HostInventory
     guests: tuple[GuestState, ...]
     clock_offset_s: float = 0.0
-
-
-class JournalEntry(Struct, frozen=True, kw_only=True):
-    """The journal's last word on one instance."""
-
-    instance: str
-    generation: int
-    number: int
-    answer: bytes = b""
-    deleted: bool = False
