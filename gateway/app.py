@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiDict, MultiDictProxy
 
 from bus.mailbox import BusUnavailable
 from gateway.auth import authenticate
@@ -27,6 +27,7 @@ from store.pool import is_outage
 HEADER_BYTES_MAX: Final = 8190  # one header, and the request line
 HEADERS_MAX: Final = 100
 KEEPALIVE_TIMEOUT_S: Final = 75.0
+_NO_QUERY: Final[MultiDictProxy[str]] = MultiDictProxy(MultiDict())
 _NOT_FOUND: Final = "The resource could not be found."
 
 _access = structlog.get_logger("access")
@@ -127,22 +128,23 @@ class Front:
         return document
 
     def _record(self, request: Request, status: int, duration_s: float) -> None:
-        method = request.raw.method
+        method, template = request.raw.method, request.template
+        fields: dict[str, object] = {
+            "method": method,
+            "path": template or "-",
+            "status": status,
+            "duration_ms": round(duration_s * 1000, 2),
+            "request_id": request.request_id,
+            "peer": request.raw.remote,
+        }
         caller = request.caller_if_any
-        _access.info(
-            "request",
-            method=method,
-            path=request.template or "-",
-            status=status,
-            duration_ms=round(duration_s * 1000, 2),
-            user=caller.user_id if caller else "",
-            project=caller.project_id if caller else "",
-            request_id=request.request_id,
-            global_id=request.global_id,
-            peer=request.raw.remote,
-        )
-        api = request.template[1:].partition("/")[0]
-        self._services.metrics(api, request.template, method, status, duration_s)
+        if caller is not None:
+            fields["user"] = caller.user_id
+            fields["project"] = caller.project_id
+        if request.global_id:
+            fields["global_id"] = request.global_id
+        _access.info("request", **fields)
+        self._services.metrics(template[1:].partition("/")[0], template, method, status, duration_s)
 
 
 def _rows_for(request: Request, router: Router, path: str) -> tuple[list[Row], list[str]]:
@@ -166,9 +168,10 @@ def _health(_: Request) -> dict[str, object]:
 async def _load(request: Request, row: Row) -> None:
     """Decode query and body. Raises Problem 400, 413 or 415."""
     raw, route = request.raw, row.route
-    query = raw.query
-    if query:
-        check_query(query, raw.rel_url.raw_query_string)
+    raw_query = raw.rel_url.raw_query_string
+    query = raw.query if raw_query else _NO_QUERY
+    if raw_query:
+        check_query(query, raw_query)
     request.query = query if route.query is None else query_struct(query, route.query, row.repeated)
     if route.request is None:
         return

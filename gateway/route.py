@@ -153,8 +153,7 @@ class Router:
 
 def _segments(path: str) -> list[str]:
     """``/v3/users/`` and ``/v3/users`` are the same."""
-    stripped = path.strip("/") if path.endswith("/") else path[1:]
-    return stripped.split("/") if stripped else []
+    return path[1:].removesuffix("/").split("/") if len(path) > 1 else []
 
 
 def _walk(
