@@ -1,21 +1,38 @@
-"""Which hypervisor ``starling up`` uses: libvirt when a probe guest really runs, else the simulated one."""
+"""Which hypervisor ``starling up`` uses: libvirt when it really works here, else the simulated one."""
 
-from structlog.typing import FilteringBoundLogger
+import asyncio
+import socket
+from typing import Final
 
-from process.settings import Settings
+from cli.wiring import Wiring
+from hostagent.driver import DriverError
+from hostagent.drivers.load import DriverContext, DriverNotInstalledError, load_driver
+
+TRY_MAX_S: Final = 30.0
 
 
-async def choose_hypervisor(settings: Settings, log: FilteringBoundLogger) -> str:
-    """The driver's name. ``auto`` tries libvirt and says why when it cannot be used."""
+async def choose_hypervisor(wiring: Wiring, options: dict[str, str | int | float | bool]) -> str:
+    """The driver's name. ``auto`` connects to libvirt, asks what it can do, and says why it cannot be used."""
+    settings = wiring.settings
     if settings.hypervisor != "auto":
         return settings.hypervisor
+    context = DriverContext(
+        hostname=socket.gethostname(),
+        state_folder=settings.state_path,
+        clock=wiring.clock,
+        options=dict(options),
+    )
     try:
-        from hostagent.drivers.libvirt.probe import usable  # noqa: PLC0415  libvirt may not be installed
-
-        reason = await usable(settings.libvirt_uri)
-    except ImportError as error:
-        reason = f"its library is not installed ({error.name})"
-    if not reason:
-        return "libvirt"
-    log.info("hypervisor.simulated", reason=f"libvirt cannot be used: {reason}")
-    return "simulated"
+        driver = load_driver("libvirt", context)
+        async with asyncio.timeout(TRY_MAX_S):
+            await driver.open()
+            try:
+                await driver.inventory()
+            finally:
+                await driver.close()
+    except (DriverNotInstalledError, DriverError, TimeoutError, OSError) as error:
+        wiring.log.info(
+            "hypervisor.simulated", reason=f"libvirt cannot be used: {error or type(error).__name__}"
+        )
+        return "simulated"
+    return "libvirt"

@@ -75,7 +75,7 @@ async def _run(wiring: Wiring, base_url: str, began: float) -> int:
     workers = [await worker_part(wiring, base_url) for _ in range(settings.workers)]
     schedulers = [await scheduler_part(wiring) for _ in range(settings.schedulers)]
     gateway = await make_gateway(wiring)
-    hypervisor = await choose_hypervisor(settings, wiring.log)
+    hypervisor = await choose_hypervisor(wiring, driver_settings(settings, "libvirt", settings.state_path))
     identities = _hosts(settings, wiring, hypervisor)
     agents = [agent_part(wiring, identity, folder) for folder, identity in identities]
     welcome = Part(
