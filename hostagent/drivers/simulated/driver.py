@@ -46,6 +46,8 @@ class SimulatedDriver:
         self._events = EventStream()
 
     async def open(self) -> None:
+        self._events.close()
+        self._events = EventStream()
         self.host.listen(self._events)
 
     async def close(self) -> None:
@@ -82,9 +84,13 @@ class SimulatedDriver:
                 elif there.is_on:
                     return there.state
             await self._fetch(spec.image, progress)
-            self.host.define(spec)
-            await self._take("spawn")
-            self.host.power_on(spec.instance)
+            try:
+                self.host.define(spec)
+                await self._take("spawn")
+                self.host.power_on(spec.instance)
+            except DriverError:
+                self.host.remove(spec.instance)
+                raise
             return self._state(spec.instance)
 
     async def start(self, spec: GuestSpec) -> GuestState:
@@ -145,6 +151,10 @@ class SimulatedDriver:
         async with self._verb("console_log", instance):
             await self._take("console_log")
             return self.host.console(instance, bytes_max)
+
+    def lose_connection(self) -> None:
+        """The hypervisor's connection breaks: events end, as they do when libvirtd restarts."""
+        self._events.close()
 
     # The parts of the verbs.
 

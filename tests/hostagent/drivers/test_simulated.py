@@ -100,15 +100,16 @@ async def test_guests_outlive_the_agent() -> None:
     assert (event.instance, event.state.power_state) == (INSTANCE, PowerState.SHUTDOWN)
 
 
-async def test_spawn_fails_when_memory_is_physically_out_and_leaves_nothing_running() -> None:
+async def test_spawn_fails_when_memory_is_physically_out_and_leaves_nothing() -> None:
     driver = SimulatedDriver(SimulatedSettings(memory_mib=200, latency_factor=0.0), ManualClock())
     await driver.spawn(spec(), quiet)
     with pytest.raises(DriverError) as refused:
         await driver.spawn(spec(OTHER), quiet)
     assert refused.value.code == "no_memory"
     assert driver.host.running() == [(INSTANCE, 1)]
+    assert await driver.guest(OTHER) is None
     await driver.power_off(INSTANCE)
-    await driver.start(spec(OTHER))
+    await driver.spawn(spec(OTHER), quiet)
     assert driver.host.running() == [(OTHER, 1)]
 
 
