@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE = $(or $(STARLING_STATE),.starling)
 INPUTS := pyproject.toml constraints.txt
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
 
 # What `make up` hands on as settings, and only what was given.
 ifneq ($(HYPERVISOR),)
