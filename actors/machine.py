@@ -24,7 +24,6 @@ from actors.turn import (
     Event,
     Heard,
     OperationRecord,
-    Recent,
     Refusal,
     S,
     Send,
@@ -43,8 +42,6 @@ ANY: Final = "*"
 
 RESEND_FIRST_S: Final = 2.0
 RESEND_MAX_S: Final = 15.0
-RECENT_S: Final = 120.0
-"""How long an accepted command is remembered: longer than any gateway goes on repeating it."""
 STEPS_MAX: Final = 50
 """Steps kept in an operation's record; later ones push out the ones after the first."""
 
@@ -74,7 +71,7 @@ def on(  # noqa: PLR0913  the columns of the table
     """A row: in this state, hearing this, do that, then be in this state.
 
     ``when`` makes it a branch; rows are tried in order. ``log`` names the action a life row's command
-    is recorded under. A life row with ``relay`` passes something on: it writes nothing and answers
+    is recorded under and remembered by: without it a repeated command is heard again. A life row with ``relay`` passes something on: it writes nothing and answers
     nothing by itself.
     """
     return Row(while_, hearing, do, then, when, log, relay)
@@ -194,7 +191,7 @@ def _answer(state: S | None, heard: Heard, answer: Message) -> Decision[S]:
 
 def _begin(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str) -> Decision[S]:
     message = heard.message
-    if state is not None and any(known.operation == heard.operation for known in state.recent):
+    if heard.known:
         return _answer(state, heard, Accepted())
     if heard.answer_by and now > heard.answer_by:
         return _answer(state, heard, Refused(code="late", reason="the command came too late; ask again"))
@@ -250,7 +247,7 @@ def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: floa
     fresh = Task(
         operation=heard.operation, name=table.name, state="", by=command.by, began_at=now, deadline=now
     )
-    state = state.but(task=fresh, recent=_remember(state.recent, heard.operation, now))
+    state = state.but(task=fresh)
     decision = _move(kind, table, row, state, heard, now)
     decision.records[:0] = records
     if heard.reply_to:
@@ -318,31 +315,28 @@ def _live(kind: Kind[S], state: S, heard: Heard, now: float) -> Decision[S]:
     if row.then != ANY and row.then is not None:
         state = state.but(life=row.then)
     outgoing = _outgoing(sends, heard.operation)
-    records: list[OperationRecord] = []
-    events: list[Event] = []
-    if isinstance(message, Command):
-        state = state.but(recent=_remember(state.recent, heard.operation, now))
-        passed_on = any(send.reply_to for send in outgoing)
-        if heard.reply_to and not passed_on:
-            outgoing.append(Send(heard.reply_to, Accepted(), heard.operation))
-        if passed_on:
-            outgoing = [replace(s, reply_to=heard.reply_to) if s.reply_to else s for s in outgoing]
-    if row.log:
-        if isinstance(message, Command):
-            records.append(
-                OperationRecord(
-                    id=heard.operation,
-                    subject=f"{kind.name}/{state.id}",
-                    name=row.log,
-                    by=message.by,
-                    began_at=now,
-                    updated_at=now,
-                    finished_at=now,
-                    outcome="success",
-                )
-            )
-        events.append(_event(kind, state, f"{kind.name}.{row.log}", now))
-    return Decision(state, outgoing, events, records, changed=True)
+    if not isinstance(message, Command):
+        events = [_event(kind, state, f"{kind.name}.{row.log}", now)] if row.log else []
+        return Decision(state, outgoing, events, [], changed=True)
+    passed_on = any(send.reply_to for send in outgoing)
+    if passed_on:
+        outgoing = [replace(send, reply_to=heard.reply_to) if send.reply_to else send for send in outgoing]
+    elif heard.reply_to:
+        outgoing.append(Send(heard.reply_to, Accepted(), heard.operation))
+    if not row.log:
+        return Decision(state, outgoing, [], [], changed=True)
+    record = OperationRecord(
+        id=heard.operation,
+        subject=f"{kind.name}/{state.id}",
+        name=row.log,
+        by=message.by,
+        began_at=now,
+        updated_at=now,
+        finished_at=0.0 if passed_on else now,
+        outcome="" if passed_on else "success",
+    )
+    events = [_event(kind, state, f"{kind.name}.{row.log}", now)]
+    return Decision(state, outgoing, events, [record], changed=True)
 
 
 def _move(kind: Kind[S], table: Operation[S], row: Row[S], state: S, heard: Heard, now: float) -> Decision[S]:
@@ -426,7 +420,3 @@ def _event(kind: Kind[S], state: S, name: str, now: float) -> Event:
         time=now,
         data=kind.summary(state),
     )
-
-
-def _remember(recent: Sequence[Recent], operation: str, now: float) -> tuple[Recent, ...]:
-    return (*(known for known in recent if known.until > now), Recent(operation, now + RECENT_S))

@@ -37,13 +37,17 @@ class Send(Struct, frozen=True):
 
 
 class Heard(Struct, frozen=True):
-    """One message as it reaches an actor. ``sender`` is an address the runtime has verified."""
+    """One message as it reaches an actor. ``sender`` is an address the runtime has verified.
+
+    ``known`` says that the operation of this command has begun already: the command is a repetition.
+    """
 
     message: Message
     sender: str = ""
     operation: str = ""
     reply_to: str = ""
     answer_by: float = 0.0
+    known: bool = False
 
 
 class StepNote(Struct, frozen=True):
@@ -76,13 +80,6 @@ class Task(Struct, frozen=True, kw_only=True):
     resends: int = 0
     steps: tuple[StepNote, ...] = ()
     failure: str = ""
-
-
-class Recent(Struct, frozen=True):
-    """A command already accepted, remembered while a copy of it may still be on its way."""
-
-    operation: str
-    until: float
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -121,7 +118,6 @@ class ActorState(Struct, frozen=True, kw_only=True):
     updated_at: float = 0.0
     alarm_at: float | None = None
     task: Task | None = None
-    recent: tuple[Recent, ...] = ()
 
     def but(self, **changes: Any) -> Self:  # noqa: ANN401  the fields of a subclass are its own
         """A copy with these fields changed."""

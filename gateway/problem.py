@@ -36,6 +36,7 @@ STATUS_BY_REFUSAL: Final[Mapping[RefusalCode, int]] = {
     "quota": 403,
     "unsupported": 501,
     "late": 503,
+    "internal": 500,
 }
 
 

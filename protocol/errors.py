@@ -8,7 +8,7 @@ from typing import Literal
 
 from protocol.message import Message
 
-RefusalCode = Literal["not_found", "conflict", "forbidden", "invalid", "quota", "unsupported", "late"]
+RefusalCode = Literal["not_found", "conflict", "forbidden", "invalid", "quota", "unsupported", "late", "internal"]
 
 
 class Refused(Message, frozen=True, tag="actor.refused"):

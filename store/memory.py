@@ -180,6 +180,12 @@ class MemoryTurnStore:
         await self._after("load")
         return found
 
+    async def known(self, operations: list[str]) -> set[str]:
+        await self._before("known")
+        found = {operation for operation in operations if operation in self._db.operations}
+        await self._after("known")
+        return found
+
     async def due(self, partition: int) -> list[Due]:
         await self._before("due")
         found = [

@@ -163,6 +163,10 @@ class TurnStore(Protocol):
         """The actors that exist among these ids."""
         ...
 
+    async def known(self, operations: list[str]) -> set[str]:
+        """Those of these operations that have a row: they have begun, perhaps ended."""
+        ...
+
     async def due(self, partition: int) -> list[Due]:
         """Every actor of the partition that waits for a time."""
         ...

@@ -48,7 +48,8 @@ INSERT INTO runtime.operation AS o (id, subject, name, project_id, user_id, requ
                                     deadline, finished_at, outcome, reason, steps)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[],
                      $8::float8[], $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
-ON CONFLICT (id) DO UPDATE SET updated_at = excluded.updated_at, deadline = excluded.deadline,
+ON CONFLICT (id) DO UPDATE SET subject = excluded.subject, name = excluded.name,
+    updated_at = excluded.updated_at, deadline = excluded.deadline,
     finished_at = excluded.finished_at, outcome = excluded.outcome, reason = excluded.reason,
     steps = excluded.steps
 """
@@ -200,6 +201,11 @@ class PostgresTurnStore:
         async with self._connection() as c:
             rows = await c.fetch(_LOAD[kind], ids)
         return {row["id"]: Stored(row["version"], row["state"].encode()) for row in rows}
+
+    async def known(self, operations: list[str]) -> set[str]:
+        async with self._connection() as c:
+            rows = await c.fetch("SELECT id FROM runtime.operation WHERE id = ANY($1::text[])", operations)
+        return {row["id"] for row in rows}
 
     async def due(self, partition: int) -> list[Due]:
         async with self._connection() as c:

@@ -77,7 +77,7 @@ def summary(project: Project) -> bytes:
 # fmt: off
 LIFE = (
     # while  hearing       do         then
-    on(ANY,    ReserveQuota, reserve,   ANY),
+    on(ANY,    ReserveQuota, reserve,   ANY, log="create"),
     on(ANY,    ReturnQuota,  take_back, ANY),
 )
 # fmt: on

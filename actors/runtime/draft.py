@@ -18,7 +18,7 @@ from actors.turn import ActorState, Decision, Event, Heard, OperationRecord, Sen
 from protocol.agent import GuestConsole, GuestFact, Heartbeat, HostReport
 from protocol.codec import decode_message, encode_envelopes, encode_message
 from protocol.command import Tick
-from protocol.errors import StepFailed
+from protocol.errors import Refused, StepFailed
 from protocol.ids import ACTOR_KINDS, address, ident_of, kind_of, partition_of
 from protocol.message import Envelope, Message
 from store.turn import ActorRow, Batch, EventRow, OperationRow, Parked, PartitionRow, Segment
@@ -32,11 +32,15 @@ Seal = Callable[[str, Message, float], Message]
 
 
 class Incoming(Struct, frozen=True):
-    """One envelope on its way to a turn. ``vouched`` is the host the broker vouches for, or empty."""
+    """One envelope on its way to a turn. ``vouched`` is the host the broker vouches for, or empty.
+
+    ``numbered``: it came in a numbered stream, so it cannot be a repetition.
+    """
 
     partition: int
     envelope: Envelope
     vouched: str = ""
+    numbered: bool = False
 
 
 class Cached(Struct):
@@ -71,9 +75,10 @@ class Draft:
         next_numbers: dict[int, list[int]],
         now: float,
         seal: Seal,
+        known: set[str],
     ) -> None:
         self._kinds, self._cache, self._count, self._held = kinds, cache, partitions, held
-        self._next, self._now, self._seal = next_numbers, now, seal
+        self._next, self._now, self._seal, self._known = next_numbers, now, seal, known
         self._changed: dict[tuple[str, str], int] = {}
         self._numbered: dict[tuple[int, int], tuple[int, list[Envelope]]] = {}
         self._direct: dict[str, list[Envelope]] = {}
@@ -98,7 +103,15 @@ class Draft:
         except (msgspec.MsgspecError, LookupError, PermissionError) as error:
             self._park(incoming, error)
             return "parked"
-        heard = Heard(message, envelope.sender, envelope.operation, envelope.reply_to, envelope.answer_by)
+        begun = envelope.operation in self._known or envelope.operation in self._records
+        heard = Heard(
+            message,
+            envelope.sender,
+            envelope.operation,
+            envelope.reply_to,
+            envelope.answer_by,
+            known=begun and not incoming.numbered,
+        )
         return self._turn(key, heard, incoming)
 
     def tick(self, partition: int, kind: str, ident: str) -> str:
@@ -174,6 +187,10 @@ class Draft:
         cached = self._cache.get((kind_of(incoming.envelope.to), ident_of(incoming.envelope.to)))
         story = "\n".join(cached.story) if cached else ""
         text = "".join(traceback.format_exception(error, limit=-6))
+        if incoming.envelope.reply_to:
+            refused = Refused(code="internal", reason="an internal error; the operators have been told")
+            answer = Send(incoming.envelope.reply_to, refused, incoming.envelope.operation)
+            self._direct.setdefault(answer.to, []).append(self._envelope(answer, incoming))
         self._parked.append(
             Parked(incoming.partition, incoming.envelope.to, incoming.envelope.body, text, story, self._now)
         )

@@ -272,12 +272,13 @@ class Worker:
             ):
                 self._log.error("bundle.misdirected", partition=p, sender=sender, source=stretch.source)
                 continue
-            found += self._admit(p, held.streams.accept(stretch, stretch.envelopes), sender)
+            fresh = held.streams.accept(stretch, stretch.envelopes)
+            found += self._admit(p, fresh, sender, numbered=stretch.source >= 0)
         return found
 
-    def _admit(self, p: int, envelopes: list[Envelope], sender: str) -> list[Incoming]:
+    def _admit(self, p: int, envelopes: list[Envelope], sender: str, *, numbered: bool) -> list[Incoming]:
         return [
-            Incoming(p, envelope, sender)
+            Incoming(p, envelope, sender, numbered)
             for envelope in envelopes
             if partition_of(envelope.to, self._set.partitions) == p
         ]
@@ -294,7 +295,7 @@ class Worker:
             held = self._held[segment.destination]
             fresh = held.streams.accept(segment, decode_envelopes(segment.body))
             self.stats.resent += len(fresh)
-            found += self._admit(segment.destination, fresh, "")
+            found += self._admit(segment.destination, fresh, "", numbered=True)
         return found
 
     # Timers
@@ -339,6 +340,7 @@ class Worker:
             next_numbers={p: held.next_numbers for p, held in self._held.items()},
             now=self._clock.now(),
             seal=self._seal,
+            known=await self._known(incoming),
         )
         for one in incoming:
             draft.hear(one)
@@ -356,6 +358,11 @@ class Worker:
                 self._wait_until(kind, ident, self._clock.now() + PARKED_TICK_S)
         self._count(outcome, self._clock.monotonic() - began)
         self._evict()
+
+    async def _known(self, incoming: list[Incoming]) -> set[str]:
+        """The operations among these commands that have begun before: their commands are repetitions."""
+        asked = [one.envelope.operation for one in incoming if one.envelope.reply_to and not one.numbered]
+        return await self._store.known(asked) if asked else set()
 
     async def _load(self, keys: list[tuple[str, str]]) -> None:
         missing: dict[str, dict[str, None]] = {}
