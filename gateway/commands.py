@@ -12,6 +12,11 @@ class Unavailable(Exception):  # noqa: N818  named for what the caller does: try
 class CommandClient(Protocol):
     """Sends a command to an actor and waits for its first commit."""
 
+    @property
+    def address(self) -> str:
+        """The party answers go to, for commands that say where their own answer is wanted."""
+        ...
+
     async def send(
         self, to: str, message: Message, *, operation: str, timeout_s: float, trace: str = ""
     ) -> Message:

@@ -49,6 +49,8 @@ class KnownTokens:
 class Answering:
     """A command client that answers with what ``reply`` makes of the message, and remembers it."""
 
+    address = "gateway/test"
+
     def __init__(self, reply: Callable[[Message], Message] = lambda _: Accepted()) -> None:
         self.reply = reply
         self.sent: list[tuple[str, Message, str]] = []
