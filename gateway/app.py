@@ -1,4 +1,4 @@
-"""From rows to a running server: the chain every request passes, in order, and the root documents.
+"""From rows to a running server: the chain every request passes, in order, and the root document.
 
 request id → path → base URL → token → microversion → policy → query and body → handler → answer,
 access log and metrics around all of it. Each step's rules live in the module it is named after;
@@ -104,17 +104,15 @@ class Front:
         return row
 
     def _root(self, request: Request) -> web.StreamResponse:
-        """Answer ``/`` and ``/healthz``, the documents of no API."""
-        documents = {"/": self._directory, "/healthz": _health}
-        make = documents.get(request.path)
-        if make is None:
+        """Answer ``/``, the one document of no API."""
+        if request.path != "/":
             raise Problem(404, "There is no API at this path.")
         if request.raw.method not in ("GET", "HEAD"):
             raise Problem(405, "This document can only be read.", headers={"Allow": "GET, HEAD"})
-        request.template = request.path
+        request.template = "/"
         headers = CIMultiDict(request.answer_headers)
         headers["Content-Type"] = "application/json"
-        return web.Response(body=_encode(make(request)), headers=headers)
+        return web.Response(body=_encode(self._directory(request)), headers=headers)
 
     def _directory(self, request: Request) -> dict[str, object]:
         services = [
@@ -159,10 +157,6 @@ def _rows_for(request: Request, router: Router, path: str) -> tuple[list[Row], l
         headers = {"Allow": ", ".join(sorted(methods))}
         raise Problem(405, "The method specified is not allowed for this resource.", headers=headers)
     return rows, values
-
-
-def _health(_: Request) -> dict[str, object]:
-    return {"status": "ok"}
 
 
 async def _load(request: Request, row: Row) -> None:

@@ -75,7 +75,7 @@ async def open_cloud(
 ) -> AsyncIterator[Cloud]:
     """Bootstrap and serve; passwords are hashed cheaply."""
     clock = clock or SystemClock()
-    pool = await open_pool(database, connections_max=4)
+    pool = await open_pool(database, connections_max=4, settings={"role": "starling_gateway"})
     passwords = Passwords(memory_kib=8, passes=1)
     tokens = Tokens(pool, clock, [KEY])
     apis = tuple(apis)

@@ -432,11 +432,10 @@ async def test_every_request_leaves_one_line_without_secrets(session: ClientSess
     assert entry["duration_ms"] >= 0
 
 
-async def test_the_root_lists_the_apis_and_health_answers(session: ClientSession) -> None:
+async def test_the_root_lists_the_apis(session: ClientSession) -> None:
     status, body = await answer(session, "/", headers={})
     assert status == 200
     assert [entry["name"] for entry in body["services"]] == ["compute", "network", "image", "identity"]
-    assert await answer(session, "/healthz", headers={}) == (200, {"status": "ok"})
     assert (await answer(session, "/", "POST", headers={}))[0] == 405
 
 

@@ -1,0 +1,76 @@
+"""The unmodified ``openstack`` command against the Identity API."""
+
+import asyncio
+import json
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from tests.gateway.cloud import PASSWORDS, Cloud
+
+OPENSTACK = os.environ.get("STARLING_OPENSTACK") or shutil.which("openstack")
+
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.skipif(OPENSTACK is None, reason="the openstack client is not installed"),
+]
+
+
+async def openstack(cloud: Cloud, *words: str, user: str = "admin", path: str = "/identity") -> Any:
+    """Run one command; its output as JSON, or as text when it prints none. Fails with its errors."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "OS_AUTH_URL": cloud.url + path,
+        "OS_USERNAME": user,
+        "OS_PASSWORD": PASSWORDS[user],
+        "OS_PROJECT_NAME": user,
+        "OS_USER_DOMAIN_NAME": "Default",
+        "OS_PROJECT_DOMAIN_NAME": "Default",
+    }
+    process = await asyncio.create_subprocess_exec(
+        str(OPENSTACK),
+        *words,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    text = output.decode()
+    return json.loads(text) if text.startswith(("{", "[")) else text
+
+
+@pytest.mark.parametrize("path", ["/identity", "/identity/v3", ""])
+async def test_login_from_any_auth_url(cloud: Cloud, path: str) -> None:
+    token = await openstack(cloud, "token", "issue", "-f", "json", path=path)
+    assert token["project_id"] == cloud.ids.admin_project
+
+
+async def test_what_an_operator_lists_first(cloud: Cloud) -> None:
+    catalog = await openstack(cloud, "catalog", "list", "-f", "json")
+    assert {row["Type"] for row in catalog} == {"identity", "compute", "image", "network"}
+    projects = await openstack(cloud, "project", "list", "-f", "json")
+    assert {row["Name"] for row in projects} == {"admin", "demo"}
+    users = await openstack(cloud, "user", "list", "-f", "json")
+    assert {row["Name"] for row in users} == {"admin", "demo"}
+    roles = await openstack(cloud, "role", "assignment", "list", "--names", "-f", "json")
+    assert {(row["Role"], row["User"]) for row in roles} == {
+        ("admin", "admin@Default"),
+        ("member", "demo@Default"),
+    }
+
+
+async def test_a_tenant_is_made_and_removed(cloud: Cloud) -> None:
+    made = await openstack(cloud, "project", "create", "acme", "--property", "colour=blue", "-f", "json")
+    assert made["colour"] == "blue"
+    await openstack(cloud, "user", "create", "ann", "--project", "acme", "--password", "pw", "-f", "json")
+    await openstack(cloud, "role", "add", "--user", "ann", "--project", "acme", "member")
+    roles = await openstack(
+        cloud, "role", "assignment", "list", "--user", "ann", "--effective", "--names", "-f", "json"
+    )
+    assert {row["Role"] for row in roles} == {"member", "reader"}
+    await openstack(cloud, "user", "delete", "ann")
+    await openstack(cloud, "project", "delete", "acme")
