@@ -14,6 +14,7 @@ from hostagent.driver import DriverError, GuestEvent, Progress, RebootKind
 from hostagent.drivers.event_stream import EventStream
 from hostagent.drivers.load import DriverContext, checked_options
 from hostagent.drivers.lock import NamedLocks
+from hostagent.drivers.simulated.disk import GuestFile
 from hostagent.drivers.simulated.fault import FaultPlan, GuestDies, Hang, NoFaults
 from hostagent.drivers.simulated.guest import SimulatedGuest
 from hostagent.drivers.simulated.host import SimulatedHost, SimulatedHypervisor
@@ -37,8 +38,9 @@ class SimulatedDriver:
         *,
         hypervisor: SimulatedHypervisor | None = None,
         faults: FaultPlan | None = None,
+        host: SimulatedHost | None = None,
     ) -> None:
-        self.host: SimulatedHost = (hypervisor or SimulatedHypervisor()).host(settings, clock)
+        self.host = host or (hypervisor or SimulatedHypervisor()).host(settings, clock)
         self._settings = settings
         self._clock = clock
         self._faults = faults or NoFaults()
@@ -208,8 +210,10 @@ class SimulatedDriver:
 
 
 def make(context: DriverContext) -> SimulatedDriver:
-    """The entry point's factory: a host of its own, whose guests end with the process."""
-    return SimulatedDriver(checked_options(context, SimulatedSettings), context.clock)
+    """The entry point's factory: a host whose guests are remembered in the agent's state folder."""
+    settings = checked_options(context, SimulatedSettings)
+    file = GuestFile(context.state_folder / "guests.jsonl")
+    return SimulatedDriver(settings, context.clock, host=SimulatedHost(settings, context.clock, file))
 
 
 async def _hang(seconds: float | None) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from hostagent.driver import DriverError, GuestEvent
 from hostagent.drivers.event_stream import EventStream
+from hostagent.drivers.simulated.disk import GuestFile
 from hostagent.drivers.simulated.guest import SimulatedGuest
 from hostagent.drivers.simulated.settings import SimulatedSettings
 from process.clock import Clock
@@ -20,14 +21,22 @@ _HYPERVISOR_VERSION: Final = 1_000_000
 class SimulatedHost:
     """One host: its guests, its memory and disk, the images it has cached."""
 
-    def __init__(self, settings: SimulatedSettings, clock: Clock) -> None:
+    def __init__(self, settings: SimulatedSettings, clock: Clock, file: GuestFile | None = None) -> None:
         self.settings = settings
         self.images: set[str] = set()
         self._clock = clock
-        self._guests: dict[str, SimulatedGuest] = {}
-        self._memory_used_mib = 0
-        self._disk_used_gib = 0
+        self._file = file
+        self._guests: dict[str, SimulatedGuest] = {} if file is None else file.guests
+        for guest in self._guests.values():
+            if guest.resumed_at is not None:
+                guest.resumed_at = min(guest.resumed_at, clock.monotonic())  # the machine started anew
+        self._memory_used_mib = sum(guest.spec.memory_mib for guest in self._guests.values() if guest.is_on)
+        self._disk_used_gib = sum(guest.spec.disk_gib for guest in self._guests.values())
         self._listener: EventStream | None = None
+
+    def _keep(self, guest: SimulatedGuest) -> None:
+        if self._file is not None:
+            self._file.keep(guest)
 
     # What a driver does.
 
@@ -75,6 +84,7 @@ class SimulatedHost:
         elif guest.is_on:
             raise DriverError("wrong_state", "A running guest cannot be defined anew.")
         guest.spec, self._disk_used_gib = spec, disk_gib
+        self._keep(guest)
         return guest
 
     def power_on(self, instance: str) -> None:
@@ -87,6 +97,7 @@ class SimulatedHost:
             raise DriverError("no_memory", "The host cannot allocate the guest's memory.")
         self._memory_used_mib = memory_mib
         guest.boot(self._clock.monotonic())
+        self._keep(guest)
 
     def power_off(self, instance: str, *, by_guest: bool = False) -> None:
         """Stop a guest that is on: because it obeyed ACPI, or by cutting the power."""
@@ -101,6 +112,7 @@ class SimulatedHost:
             raise DriverError("wrong_state", "The guest is not running.")
         if guest.power_state is PowerState.RUNNING:
             guest.freeze(self._clock.monotonic())
+            self._keep(guest)
 
     def unpause(self, instance: str) -> None:
         """Let a frozen guest go on."""
@@ -109,6 +121,7 @@ class SimulatedHost:
             raise DriverError("wrong_state", "The guest is not paused.")
         if guest.power_state is PowerState.PAUSED:
             guest.thaw(self._clock.monotonic())
+            self._keep(guest)
 
     def remove(self, instance: str) -> None:
         """Forget the guest and all it stored."""
@@ -117,6 +130,8 @@ class SimulatedHost:
             self._disk_used_gib -= guest.spec.disk_gib
             if guest.is_on:
                 self._memory_used_mib -= guest.spec.memory_mib
+            if self._file is not None:
+                self._file.forget(instance)
 
     def console(self, instance: str, bytes_max: int) -> bytes:
         """The end of the guest's console log."""
@@ -149,6 +164,7 @@ class SimulatedHost:
     def _halt(self, guest: SimulatedGuest, state: PowerState, reason: str, *, by_guest: bool) -> None:
         guest.halt(self._clock.monotonic(), state, reason, by_guest=by_guest)
         self._memory_used_mib -= guest.spec.memory_mib
+        self._keep(guest)
 
     # What proofs look at.
 
