@@ -5,6 +5,7 @@ What must never be in a log is taken out here as a last defence: values under na
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -27,16 +28,26 @@ class _Streams:
     def __init__(self, service: TextIO, access: TextIO) -> None:
         self._service, self._access = service, access
 
-    def __call__(self, name: str | None = None, *_: object) -> Any:  # noqa: ANN401  structlog's own protocol
+    def __call__(self, name: str | None = None, *_: object) -> Any:
         return structlog.WriteLogger(self._access if name == "access" else self._service)
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Replace what stands under a name that holds a secret."""
-    for key in event:
-        if any(word in key.lower() for word in _SECRET):
-            event[key] = "***"
-    return event
+    """Replace what stands under a name that holds a secret, in inner mappings too."""
+    return _redacted(event)
+
+
+def _redacted(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: "***" if _is_secret(key) else _inner(value) for key, value in values.items()}
+
+
+def _inner(value: object) -> object:
+    return _redacted(value) if isinstance(value, Mapping) else value
+
+
+def _is_secret(key: object) -> bool:
+    name = str(key).lower().replace("-", "_")
+    return any(word in name for word in _SECRET)
 
 
 def set_up_logs(*, style: str, level: str, access_log: str) -> FilteringBoundLogger:
@@ -54,7 +65,7 @@ def set_up_logs(*, style: str, level: str, access_log: str) -> FilteringBoundLog
         shared += [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                exception_formatter=structlog.dev.plain_traceback,  # others print local variables, secrets too
+                exception_formatter=structlog.dev.plain_traceback,  # others print local variables
             )
         ]
     structlog.configure(

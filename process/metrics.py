@@ -51,8 +51,8 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._requests = Histogram(
-            "starling_http_request_seconds", "HTTP requests", ("api", "route", "method", "status"), buckets=_SECONDS,
-            registry=self._registry,
+            "starling_http_request_seconds", "HTTP requests", ("api", "route", "method", "status"),
+            buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
         self._turns = Counter("starling_turns", "Turns run", registry=self._registry)
 

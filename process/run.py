@@ -1,13 +1,14 @@
 """Running a process: its parts under supervision, its end in order.
 
 A part that raises is logged with its traceback and started again after a growing pause; what a part
-declares fatal ends the process. SIGINT and SIGTERM drain the parts in the order given, within a limit.
+declares fatal ends the process. SIGINT and SIGTERM drain the parts in the order given, within a limit for
+all of them together; a second signal cuts the draining short.
 """
 
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
@@ -15,6 +16,10 @@ from structlog.typing import FilteringBoundLogger
 PAUSE_FIRST_S: Final = 0.2
 PAUSE_MAX_S: Final = 5.0
 DRAIN_MAX_S: Final = 15.0
+"""For all parts together."""
+CANCEL_MAX_S: Final = 5.0
+"""For one part to end after it was cancelled."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Part(Struct, frozen=True):
@@ -33,17 +38,23 @@ async def run_parts(
     parts: list[Part], log: FilteringBoundLogger, *, ready: Callable[[], None] | None = None
 ) -> int:
     """Run the parts until a signal or a fatal error; the process's exit code."""
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     failed: list[str] = []
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+
+    def on_signal() -> None:
+        if stop.is_set():
+            hurry.set()
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
 
     async def keep(part: Part) -> None:
         try:
             await _keep_running(part, log, stop)
         except part.fatal as error:
-            log.error("part.fatal", part=part.name, error=str(error))
+            log.exception("part.fatal", part=part.name, error=str(error))
             failed.append(part.name)
             stop.set()
 
@@ -51,7 +62,11 @@ async def run_parts(
     if ready is not None:
         ready()
     await stop.wait()
-    await _drain(parts, tasks, log)
+    try:
+        await _drain(parts, tasks, hurry, log)
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
     return 1 if failed else 0
 
 
@@ -62,27 +77,49 @@ async def _keep_running(part: Part, log: FilteringBoundLogger, stop: asyncio.Eve
         began = loop.time()
         try:
             await part.run()
-            return
         except part.fatal:
             raise
-        except Exception as error:  # noqa: BLE001  supervision: whatever it was, it is logged and mended
-            log.error("part.failed", part=part.name, error=str(error), exc_info=error)
+        except Exception as error:
+            # Supervision: whatever it was, it is told of loudly and the part is started again.
+            log.exception("part.failed", part=part.name, error=str(error))
+        else:
+            return
         if loop.time() - began > PAUSE_MAX_S * 2:
             pause = PAUSE_FIRST_S
         await asyncio.sleep(pause)
         pause = min(pause * 2, PAUSE_MAX_S)
 
 
-async def _drain(parts: list[Part], tasks: dict[str, asyncio.Task[None]], log: FilteringBoundLogger) -> None:
+async def _drain(
+    parts: list[Part], tasks: dict[str, asyncio.Task[None]], hurry: asyncio.Event, log: FilteringBoundLogger
+) -> None:
+    deadline = asyncio.get_running_loop().time() + DRAIN_MAX_S
+    impatience = asyncio.create_task(hurry.wait())
     for part in parts:
         if part.drain is not None:
-            try:
-                async with asyncio.timeout(DRAIN_MAX_S):
-                    await part.drain()
-            except TimeoutError:
-                log.warning("part.not_drained", part=part.name, limit_s=DRAIN_MAX_S)
-            except Exception as error:  # noqa: BLE001  the others must still be stopped
-                log.error("part.drain_failed", part=part.name, exc_info=error)
+            await _drain_part(part.name, asyncio.ensure_future(part.drain()), deadline, impatience, log)
         task = tasks[part.name]
         task.cancel()
-        await asyncio.wait([task])
+        _, stuck = await asyncio.wait([task], timeout=CANCEL_MAX_S)
+        if stuck:
+            log.error("part.stuck", part=part.name, limit_s=CANCEL_MAX_S)
+    impatience.cancel()
+
+
+async def _drain_part(
+    name: str,
+    drained: asyncio.Future[None],
+    deadline: float,
+    impatience: asyncio.Task[Literal[True]],
+    log: FilteringBoundLogger,
+) -> None:
+    left_s = max(0.0, deadline - asyncio.get_running_loop().time())
+    both: list[asyncio.Future[Any]] = [drained, impatience]
+    await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    if not drained.done():
+        log.warning("part.not_drained", part=name, limit_s=DRAIN_MAX_S)
+        drained.cancel()
+        await asyncio.wait([drained], timeout=CANCEL_MAX_S)
+    elif error := drained.exception():
+        # The other parts must still be stopped.
+        log.error("part.drain_failed", part=name, error=str(error), exc_info=error)

@@ -1,8 +1,10 @@
 """A cloud's secrets: made once, kept in one file that only its owner may read, shared by all gateways."""
 
+import contextlib
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -44,17 +46,28 @@ def load_or_make(path: Path, *, admin_password: str = "", demo_password: str = "
             admin_password=admin_password or password(),
             demo_password=demo_password or password(),
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            return load(path)
+        _write(path, msgspec.json.format(msgspec.json.encode(made)))
+    return load(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, and never over what another process has made meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
+    try:
         with os.fdopen(fd, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(made)))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        return made
-    return load(path)
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def load(path: Path) -> Secrets:

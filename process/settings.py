@@ -4,8 +4,10 @@ Defaults in code, then one TOML file, then ``STARLING_*`` variables. Unknown key
 refused with the key, where it came from and what would be right. Values are passed on, not this object.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 PREFIX: Final = "STARLING_"
+_PASSWORD_IN_QUERY: Final = re.compile(r"([?&]password=)[^&]*")
 _NOT_SETTINGS: Final = frozenset({"CONFIG"})
 
 
@@ -83,9 +86,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def _redacted(name: str, value: object) -> object:
     if "password" in name:
         return "***" if value else ""
-    if isinstance(value, str) and "://" in value and urlsplit(value).password:
-        return value.replace(f":{urlsplit(value).password}@", ":***@")
-    return value
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    secret = urlsplit(value).password
+    shown = value.replace(f":{secret}@", ":***@") if secret else value
+    return _PASSWORD_IN_QUERY.sub(r"\1***", shown)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -120,21 +125,20 @@ def _checked(given: dict[str, Any], sources: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
-            close = (
-                ", ".join(sorted(name for name in known if name[:4] == key[:4])) or "see docs/operations.md"
-            )
-            raise SettingsError(f"{sources[key]}: there is no setting {key!r}; near it: {close}")
+            close = ", ".join(get_close_matches(key, sorted(known)))
+            hint = f"did you mean {close}?" if close else "docs/operations.md lists them."
+            raise SettingsError(f"{sources[key]}: there is no setting {key!r}; {hint}")
         try:
             values[key] = msgspec.convert(value, hints[key], strict=False)
         except msgspec.ValidationError as error:
             wanted = getattr(hints[key], "__name__", str(hints[key]).replace("typing.", ""))
             raise SettingsError(f"{sources[key]}: {key} must be {wanted}: {error}") from error
     settings = Settings(**values)
-    _limits(settings)
+    _check_limits(settings, sources)
     return settings
 
 
-def _limits(settings: Settings) -> None:
+def _check_limits(settings: Settings, sources: Mapping[str, str]) -> None:
     for name, low, high in (
         ("port", 1, 65535),
         ("partitions", 1, 1024),
@@ -147,4 +151,4 @@ def _limits(settings: Settings) -> None:
     ):
         value = getattr(settings, name)
         if not low <= value <= high:
-            raise SettingsError(f"{name} must be between {low} and {high}, not {value}")
+            raise SettingsError(f"{sources[name]}: {name} must be between {low:g} and {high:g}, not {value}")

@@ -21,7 +21,7 @@ def signed_query(key: bytes, *, image: str, host: str, generation: int, expires:
     return urlencode({"host": host, "generation": generation, "expires": expires, "signature": signed})
 
 
-def is_valid(  # noqa: PLR0913  all that is signed, and the time
+def is_valid(
     key: bytes, *, image: str, host: str, generation: int, expires: int, given: str, now: float
 ) -> bool:
     """Whether ``given`` is the signature of exactly this and has not expired. Takes constant time."""
