@@ -1,0 +1,238 @@
+"""What tenants do in a run: a few dozen commands on a dozen instances, often at the same time.
+
+A ``Call`` is one command as a client knows it: what was asked, and every answer it got. Clients know
+nothing else; whether the answers were honest is for the watch and the invariants to say.
+"""
+
+import asyncio
+import contextvars
+from random import Random
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.commands import Unavailable
+from protocol.command import Accepted, Caller, Command
+from protocol.errors import Refused
+from protocol.guest import GuestImage
+from protocol.ids import address, derived
+from protocol.instance import (
+    CreateInstance,
+    DeleteInstance,
+    Flavor,
+    HardRebootInstance,
+    PauseInstance,
+    RebootInstance,
+    ServerRequest,
+    StartInstance,
+    StopInstance,
+    UnpauseInstance,
+)
+from protocol.project import QuotaLimits, ReserveQuota
+from store.kinds import TABLES
+from tests.sim.loop import PROCESS
+from tests.sim.world import GatewayParty, World
+
+COMMANDS_MIN: Final = 52
+COMMANDS_MAX: Final = 70
+INSTANCES_MAX: Final = 14
+PROJECTS: Final = ("alpha", "beta")
+LIMITS: Final = QuotaLimits(instances=8, cores=12, memory_mib=8192)
+FLAVORS: Final = (
+    Flavor(id="1", name="small", vcpus=1, memory_mib=256, disk_gib=1),
+    Flavor(id="2", name="medium", vcpus=2, memory_mib=512, disk_gib=4),
+    Flavor(id="3", name="large", vcpus=4, memory_mib=1536, disk_gib=8),
+)
+IMAGE: Final = GuestImage(
+    image="5a3c1c1e-0000-4000-8000-000000000001",
+    url="",
+    sha512="0" * 128,
+    size_bytes=32 << 20,
+    disk_format="qcow2",
+)
+ACTIONS: Final[tuple[tuple[type[Command], float], ...]] = (
+    (StartInstance, 3.0),
+    (StopInstance, 3.0),
+    (RebootInstance, 2.0),
+    (HardRebootInstance, 2.0),
+    (PauseInstance, 2.0),
+    (UnpauseInstance, 2.0),
+    (DeleteInstance, 0.8),
+)
+FITTING: Final[dict[str, tuple[type[Command], ...]]] = {
+    "active": (StopInstance, RebootInstance, HardRebootInstance, PauseInstance),
+    "stopped": (StartInstance, HardRebootInstance),
+    "paused": (UnpauseInstance, UnpauseInstance, HardRebootInstance),
+}
+VM_STATE: Final = [name for name, _ in TABLES["instance"].columns].index("vm_state")
+
+
+class Call(Struct):
+    """One command, its copies' answers, and when it was asked."""
+
+    operation: str
+    kind: str
+    subject: str
+    command: Command
+    asked_at: float
+    copies: int = 1
+    answers: list[Accepted | Refused | str] = []
+
+    @property
+    def accepted(self) -> bool:
+        """Whether any copy was."""
+        return any(isinstance(answer, Accepted) for answer in self.answers)
+
+    @property
+    def refused(self) -> bool:
+        """Whether every copy was answered, with a no."""
+        return bool(self.answers) and all(isinstance(answer, Refused) for answer in self.answers)
+
+
+class Tenants:
+    """The clients of a run."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.calls: list[Call] = []
+        self.instances: list[str] = []
+        self._chance = world.stream("tenants")
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def work(self, over_s: float) -> None:
+        """Issue the seed's commands within ``over_s`` seconds and wait for the last answer."""
+        chance = self._chance
+        count = chance.randint(COMMANDS_MIN, COMMANDS_MAX)
+        times = sorted(chance.uniform(0, over_s) for _ in range(count))
+        began = self.world.loop.now
+        for at in times:
+            await asyncio.sleep(max(0.0, began + at - self.world.loop.now))
+            self._ask_something()
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Return when every call has been answered or given up."""
+        while self._running:
+            await asyncio.wait(self._running)
+            await asyncio.sleep(0)
+
+    def _ask_something(self) -> None:
+        chance = self._chance
+        alive = self._alive()
+        if len(self.instances) < INSTANCES_MAX and (len(alive) < 3 or chance.random() < 0.2):
+            self._create()
+            if chance.random() < 0.25:
+                self._later(chance.uniform(0, 3), self.instances[-1], DeleteInstance)
+            return
+        instance = chance.choice(alive if alive and chance.random() < 0.93 else self.instances)
+        self._do(instance, self._kind_for(instance))
+        if chance.random() < 0.15:
+            self._do(instance, self._kind_for(instance))
+
+    def _kind_for(self, instance: str) -> type[Command]:
+        """Mostly what the server's state allows, as a client who looked before."""
+        chance = self._chance
+        columns = self.world.database.columns("instance", instance)
+        fitting = FITTING.get(columns[VM_STATE] if columns else "", ())
+        if fitting and chance.random() < 0.75:
+            return chance.choice(fitting)
+        kinds, weights = zip(*ACTIONS, strict=True)
+        return chance.choices(kinds, weights)[0]
+
+    def _alive(self) -> list[str]:
+        """The instances that a client believes to exist."""
+        made = {call.subject for call in self.calls if call.accepted and isinstance(call.command, ReserveQuota)}
+        ended = {call.subject for call in self.calls if call.accepted and isinstance(call.command, DeleteInstance)}
+        return [instance for instance in self.instances if f"instance/{instance}" in made - ended]
+
+    def _later(self, seconds: float, instance: str, kind: type[Command]) -> None:
+        self.world.loop.call_later(seconds, self._do, instance, kind, context=self.world.outside)
+
+    def _create(self) -> None:
+        chance = self._chance
+        operation = self._operation()
+        instance = derived(operation, "server")
+        self.instances.append(instance)
+        by = _caller(chance)
+        request = ServerRequest(
+            name=f"vm{len(self.instances)}",
+            hostname=f"vm{len(self.instances)}",
+            flavor=chance.choices(FLAVORS, (5, 2, 1))[0],
+            image=IMAGE if chance.random() < 0.5 else None,
+        )
+        then = CreateInstance(by=by, instance=instance, request=request)
+        self._ask(address("project", by.project), ReserveQuota(by=by, limits=LIMITS, then=then), operation, instance)
+
+    def _do(self, instance: str, kind: type[Command]) -> None:
+        self._ask(address("instance", instance), kind(by=_caller(self._chance)), self._operation(), instance)
+
+    def delete_all(self) -> None:
+        """Ask for the end of everything."""
+        for instance in self.instances:
+            self._do(instance, DeleteInstance)
+
+    def _operation(self) -> str:
+        return self.world.clock.uuid()
+
+    def _ask(self, to: str, command: Command, operation: str, instance: str) -> None:
+        chance = self._chance
+        call = Call(
+            operation, type(command).__name__, f"instance/{instance}", command, self.world.loop.now, answers=[]
+        )
+        self.calls.append(call)
+        gateways = self.world.gateways
+        first = chance.randrange(len(gateways))
+        timeout_s = chance.choice((3.0, 8.0, 15.0))
+        self._send(gateways[first], call, to, timeout_s, 0.0)
+        if chance.random() < 0.12:
+            call.copies = 2
+            delay = chance.choice((0.0, 0.5, 4.0))
+            self._send(gateways[(first + 1) % len(gateways)], call, to, timeout_s, delay)
+
+    def _send(self, gateway: GatewayParty, call: Call, to: str, timeout_s: float, delay_s: float) -> None:
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, gateway)
+        story = context.run(self._send_later, gateway, call, to, timeout_s, delay_s)
+        task = self.world.loop.create_task(story, context=context)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _send_later(
+        self, gateway: GatewayParty, call: Call, to: str, timeout_s: float, delay_s: float
+    ) -> None:
+        await asyncio.sleep(delay_s)
+        commands = gateway.commands
+        if commands is None:
+            call.answers.append("no gateway")
+            return
+        try:
+            answer = await commands.send(to, call.command, operation=call.operation, timeout_s=timeout_s)
+        except Unavailable:
+            answer = None
+        if gateway.commands is not commands:
+            call.answers.append("the gateway died")
+        elif isinstance(answer, Accepted | Refused):
+            call.answers.append(answer)
+        else:
+            call.answers.append("no answer")
+        told = call.answers[-1]
+        self.world.watch.note(
+            call.subject, "told", call.kind, call.operation[:8],
+            told if isinstance(told, str) else f"{type(told).__name__} {getattr(told, 'reason', '')}",
+        )  # fmt: skip
+        if isinstance(told, Accepted):
+            self._check_told(call)
+
+    def _check_told(self, call: Call) -> None:
+        """Whoever was told "accepted" must find the operation, and a new server, at once."""
+        if call.operation in self.world.database.operations:
+            return
+        if isinstance(call.command, DeleteInstance):
+            return  # it joined a deletion that runs
+        self.world.watch.fail(
+            "read your own write", f"{call.kind} {call.operation} accepted without a row", call.subject
+        )
+
+
+def _caller(chance: Random) -> Caller:
+    return Caller(user="tenant", project=chance.choice(PROJECTS), request="req-1")
