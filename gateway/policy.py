@@ -38,12 +38,6 @@ class Target(Struct, frozen=True, kw_only=True):
 Check = Callable[[Caller, Target | None], bool]
 
 
-def implied_roles(names: frozenset[str]) -> frozenset[str]:
-    """The roles and all that they imply; unknown roles imply nothing."""
-    highest = min((ROLES.index(name) for name in names if name in ROLES), default=len(ROLES))
-    return names | frozenset(ROLES[highest:])
-
-
 def _scoped(scope: str, role: str) -> Check:
     def in_project(caller: Caller, target: Target | None) -> bool:
         if caller.scope != "project" or role not in caller.roles:

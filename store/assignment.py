@@ -64,6 +64,21 @@ async def roles_given(c: Connection, grant: Grant) -> list[Role]:
     return [Role(**dict(record.items())) for record in records]
 
 
+async def holds(
+    c: Connection, role_name: str, *, user_id: str | None = None, group_id: str | None = None
+) -> bool:
+    """Whether this user (directly or through a group) or this group was given the role anywhere."""
+    found = await c.fetchval(
+        "SELECT EXISTS (SELECT FROM identity.assignment a JOIN identity.role r ON r.id = a.role_id"
+        " WHERE r.name = $1 AND (a.user_id = $2 OR a.group_id = $3"
+        " OR a.group_id IN (SELECT m.group_id FROM identity.membership m WHERE m.user_id = $2)))",
+        role_name,
+        user_id,
+        group_id,
+    )
+    return bool(found)
+
+
 class AssignmentFilter(Struct, frozen=True, kw_only=True):
     """What to list. ``effective`` expands groups into users and roles into what they imply."""
 

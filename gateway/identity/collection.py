@@ -127,6 +127,9 @@ class Collection(Generic[R]):
     async def store_more(self, row: R, draft: Draft) -> None:
         """Write what belongs to the row and is in other tables; runs in its transaction."""
 
+    async def check_changeable(self, request: Request, c: Connection, row: R) -> None:
+        """Refuse an update or a delete by raising Problem."""
+
     def check_removable(self, row: R) -> None:
         """Refuse a delete by raising Problem."""
 
@@ -186,6 +189,7 @@ class Collection(Generic[R]):
         members = await self.prepare(request, members)
         async with request.services.pool.acquire() as c, c.transaction():
             before = await self.found(request, c, lock=True)
+            await self.check_changeable(request, c, before)
             draft = Draft(request, c, members, _merged(before, extra))
             after = await self.change(before, draft)
             await self._write(identity.replace(c, after))
@@ -198,6 +202,7 @@ class Collection(Generic[R]):
         """Remove the row and what belongs to it."""
         async with request.services.pool.acquire() as c, c.transaction():
             row = await self.found(request, c, lock=True)
+            await self.check_changeable(request, c, row)
             self.check_removable(row)
             await self._write(identity.remove(c, self.kind, row.id))
             await self._tell(request, c, row)

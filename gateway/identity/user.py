@@ -20,8 +20,9 @@ from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
-from store import identity
+from store import assignment, identity
 from store.identity import Dangling, Domain, Group, User
+from store.pool import Connection
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
@@ -105,6 +106,11 @@ class Users(Collection[User]):
             default_project_id=members.default_project_id,
             extra=draft.extra,
         )
+
+    async def check_changeable(self, request: Request, c: Connection, row: User) -> None:
+        # Else the manager of a domain could set an admin's password and be admin.
+        if not request.caller.is_admin and await assignment.holds(c, "admin", user_id=row.id):
+            raise Problem(403, "Only an admin may change a user who is admin somewhere.")
 
     async def change(self, row: User, draft: Draft) -> User:
         changed = given(draft.members)
@@ -213,6 +219,11 @@ class Groups(Collection[Group]):
             extra=draft.extra,
         )
 
+    async def check_changeable(self, request: Request, c: Connection, row: Group) -> None:
+        # Else the manager of a domain could join a group of admins.
+        if not request.caller.is_admin and await assignment.holds(c, "admin", group_id=row.id):
+            raise Problem(403, "Only an admin may change a group that is admin somewhere.")
+
     async def change(self, row: Group, draft: Draft) -> Group:
         changed = given(draft.members)
         if changed.pop("domain_id", row.domain_id) != row.domain_id:
@@ -242,6 +253,7 @@ class Groups(Collection[Group]):
         user_id = request.params["user_id"]
         async with request.services.pool.acquire() as c, c.transaction():
             row = await self.found(request, c)
+            await self.check_changeable(request, c, row)
             try:
                 await identity.join_group(c, row.id, user_id)
             except Dangling as error:
@@ -263,6 +275,7 @@ class Groups(Collection[Group]):
         user_id = request.params["user_id"]
         async with request.services.pool.acquire() as c, c.transaction():
             row = await self.found(request, c)
+            await self.check_changeable(request, c, row)
             if not await identity.leave_group(c, row.id, user_id):
                 raise not_found("user", user_id)
             await tell(request, c, "user", user_id)

@@ -8,7 +8,7 @@ from aiohttp import ClientSession, web
 
 from gateway.app import make_app
 from gateway.auth import Caller
-from gateway.policy import Policy, implied_roles
+from gateway.policy import ROLES, Policy
 from gateway.route import Api, rules_of
 from gateway.services import GatewaySettings, Services
 from process.clock import SystemClock
@@ -18,6 +18,7 @@ from protocol.message import Message
 
 def caller(role: str = "member", scope: Any = "project", **changed: Any) -> Caller:
     """A caller with one role (and what it implies) in project ``p1`` or domain ``d1``."""
+    implied = ROLES[ROLES.index(role) :] if role else ()
     fields: dict[str, Any] = {
         "user_id": "u1",
         "user_name": "ann",
@@ -26,7 +27,7 @@ def caller(role: str = "member", scope: Any = "project", **changed: Any) -> Call
         "scope": scope,
         "project_id": "p1" if scope == "project" else "",
         "domain_id": "d1" if scope == "domain" else "",
-        "roles": implied_roles(frozenset({role} if role else ())),
+        "roles": frozenset(implied),
         "is_admin": role == "admin",
         **changed,
     }

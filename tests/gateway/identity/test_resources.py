@@ -265,10 +265,21 @@ async def test_the_manager_of_a_domain_stays_within_it(cloud: Cloud) -> None:
         ("PUT", f"{V3}/system/users/{boss['id']}/roles/{roles['reader']}", None),
     ):
         assert (await cloud.call(method, path, token, json=json))[0] == 403, (method, path)
+    chief = await made(cloud, admin, "user", name="chief", domain_id=domain["id"])
+    admins = await made(cloud, admin, "group", name="admins", domain_id=domain["id"])
+    for actor in (f"users/{chief['id']}", f"groups/{admins['id']}"):
+        path = f"{V3}/domains/{domain['id']}/{actor}/roles/{roles['admin']}"
+        assert (await cloud.call("PUT", path, admin))[0] == 204
+    for method, path, json in (
+        ("PATCH", f"{V3}/users/{chief['id']}", {"user": {"password": "stolen"}}),
+        ("DELETE", f"{V3}/users/{chief['id']}", None),
+        ("PUT", f"{V3}/groups/{admins['id']}/users/{boss['id']}", None),
+    ):
+        assert (await cloud.call(method, path, token, json=json))[0] == 403, (method, path)
     mine = f"{V3}/projects/{inside['id']}/users/{boss['id']}/roles/{roles['member']}"
     assert (await cloud.call("PUT", mine, token))[0] == 204
     _, rows = await cloud.call("GET", f"{V3}/role_assignments", token)
-    assert len(rows["role_assignments"]) == 2
+    assert len(rows["role_assignments"]) == 4
 
 
 async def test_built_in_roles_stay(cloud: Cloud) -> None:
