@@ -27,7 +27,7 @@ class GuestFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.guests = self._read()
+        self.guests = read_guests(path)
         short = path.with_suffix(".new")
         path.parent.mkdir(parents=True, exist_ok=True)
         short.write_bytes(b"".join(self._lines(self.guests.values())))
@@ -42,21 +42,23 @@ class GuestFile:
         """Write down that the guest is gone."""
         self._file.write(_encoder.encode(_Line(instance)) + b"\n")
 
-    def _read(self) -> dict[str, SimulatedGuest]:
-        guests: dict[str, SimulatedGuest] = {}
-        if not self._path.exists():
-            return guests
-        for text in self._path.read_bytes().splitlines():
-            try:
-                line = _decoder.decode(text)
-            except msgspec.MsgspecError:
-                break  # the end of a line that a crash cut off
-            if line.guest is None:
-                guests.pop(line.instance, None)
-            else:
-                guests[line.instance] = line.guest
-        return guests
-
     @staticmethod
     def _lines(guests: Iterable[SimulatedGuest]) -> Iterable[bytes]:
         return (_encoder.encode(_Line(guest.spec.instance, guest)) + b"\n" for guest in guests)
+
+
+def read_guests(path: Path) -> dict[str, SimulatedGuest]:
+    """The guests written down there, by instance; the file is left as it is."""
+    guests: dict[str, SimulatedGuest] = {}
+    if not path.exists():
+        return guests
+    for text in path.read_bytes().splitlines():
+        try:
+            line = _decoder.decode(text)
+        except msgspec.MsgspecError:
+            break  # the end of a line that a crash cut off
+        if line.guest is None:
+            guests.pop(line.instance, None)
+        else:
+            guests[line.instance] = line.guest
+    return guests
