@@ -4,6 +4,7 @@ Every process is started by the same ``starling`` commands and variables as in p
 logins. Processes can be killed, frozen and started again by name.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,6 +24,8 @@ import structlog
 from tests.fixtures.postgres import Loop
 from tests.fixtures.rabbitmq import Rabbitmq, _programs
 
+from process.secret import Secrets
+from process.secret import load as load_secrets
 from store.embedded import SUPERUSER, EmbeddedPostgres
 
 READY_MAX_S = 60.0
@@ -47,9 +50,19 @@ class DistributedCloud:
         hosts: int = 3,
         host_options: tuple[str, ...] = ("latency_factor=0",),
         environment: Mapping[str, str] | None = None,
+        amqp_port: Callable[[int], int] | None = None,
+        agents: int = 1,
+        small_disk_mib: int = 0,
     ) -> None:
+        self._small_disk_mib = small_disk_mib
+        self._amqp_port = amqp_port or (lambda port: port)
+        self._agents = agents
         self.folder = Path(tempfile.mkdtemp(prefix="starling-rig-"))
         self.folder.chmod(0o755)
+        if small_disk_mib:  # the journals of the first agent process, on a disk that can be filled
+            self.hosts_of(0).mkdir(parents=True)
+            size = f"size={small_disk_mib}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self.hosts_of(0)], check=True)
         self._loop = Loop()
         self._counts = (gateways, workers, schedulers, hosts)
         self._options = host_options
@@ -71,14 +84,15 @@ class DistributedCloud:
             raise RuntimeError("RabbitMQ is not installed")
         self.broker = Rabbitmq(self.folder / "rabbitmq", programs)
         self.broker.start()
+        self.port = self._amqp_port(self.broker.port)
         self.postgres = EmbeddedPostgres(self.folder / "database", structlog.get_logger())
-        database = self._loop.run(self.postgres.start())
+        database = self.database = self._loop.run(self.postgres.start())
         self._base = {
             "PATH": f"{self.broker.programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(Path(__file__).parents[2]),
             **{k: v for k, v in self.broker.env.items() if k.startswith(("RABBITMQ", "ERL", "HOME"))},
             "STARLING_STATE": str(self.folder / "state"),
-            "STARLING_AMQP_URL": self.broker.url,
+            "STARLING_AMQP_URL": self.broker.url.replace(f":{self.broker.port}", f":{self.port}"),
             "STARLING_AMQP_ADMIN": f"rabbitmqctl:{self.broker.node}",
             "STARLING_LOG_FORMAT": "json",
             "STARLING_PUBLIC_URL": self.url,
@@ -102,16 +116,20 @@ class DistributedCloud:
             self.wait_until_ready(n)
         for n in range(hosts):
             options = [word for option in self._options for word in ("--option", option)]
-            folder = str(self.folder / "hosts" / f"host-{n}")
+            folder = str(self.hosts_of(n % self._agents) / f"host-{n}")
             self.run("agent", "enrol", folder, "--hostname", f"host-{n}", "--driver", "simulated", *options)
-        if hosts:
-            self.launch("agent-0", "agent", "run", str(self.folder / "hosts"))
+        for n in range(min(self._agents, hosts)):
+            self.launch(f"agent-{n}", "agent", "run", str(self.hosts_of(n)))
+
+    def hosts_of(self, agent: int) -> Path:
+        """The folder with the hosts of one agent process."""
+        return self.folder / "hosts" / f"agent-{agent}"
 
     def _base_of(self, role: str, database: str, bus_password: str) -> None:
         self._roles: dict[str, dict[str, str]] = getattr(self, "_roles", {})
         self._roles[role] = {
             "STARLING_DATABASE_URL": database,
-            "STARLING_AMQP_URL": self.broker.url_as(f"bus_{role}", quote(bus_password)),
+            "STARLING_AMQP_URL": self.broker.url_as(f"bus_{role}", quote(bus_password), self.port),
         }
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
@@ -184,6 +202,25 @@ class DistributedCloud:
     def clouds_yaml(self) -> Path:
         return self.folder / "state" / "clouds.yaml"
 
+    def secrets(self) -> Secrets:
+        return load_secrets(self.folder / "state" / "secrets.json")
+
+    def wipe_broker(self) -> None:
+        """Lose every queue and message; the operator makes the users again, with their old passwords."""
+        definitions = self.folder / "definitions.json"
+        self.broker.ctl("export_definitions", str(definitions))
+        known = json.loads(definitions.read_text())
+        for part in ("queues", "exchanges", "bindings", "policies", "parameters"):
+            known.pop(part, None)
+        definitions.write_text(json.dumps(known))
+        self.broker.wipe()
+        self.broker.ctl("import_definitions", str(definitions))
+
+    def restart_postgres(self) -> None:
+        """Fast shutdown, then start: every session is cut."""
+        self._loop.run(self.postgres.stop())
+        self._loop.run(self.postgres.start())
+
     def close(self, *, keep: bool = False) -> None:
         for process in self.processes.values():
             if process.poll() is None:
@@ -198,5 +235,7 @@ class DistributedCloud:
         self.broker.close()
         self._loop.run(self.postgres.stop())
         self._loop.close()
+        if self._small_disk_mib:
+            subprocess.run(["umount", self.hosts_of(0)], check=True)
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)

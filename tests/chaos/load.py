@@ -1,0 +1,144 @@
+"""Tenants that create and delete servers through the gateways, and never take no answer for an answer.
+
+Each request carries an idempotency key and is repeated until some gateway answers it. ``Tenants.asked``
+says what every accepted server should be in the end: ``active`` or ``gone``.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from typing import Any
+
+import aiohttp
+
+RETRY_S = 0.3
+GIVE_UP_S = 90.0
+FLAVOR = {"name": "chaos", "vcpus": 1, "ram": 64, "disk": 1}
+
+
+class Refused(Exception):
+    """The API said no for good."""
+
+
+class Client:
+    """A client that goes round the gateways."""
+
+    def __init__(self, ports: list[int], user: str, password: str, project: str) -> None:
+        self._ports = itertools.cycle(ports)
+        self._auth = (user, password, project)
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=15), connector=aiohttp.TCPConnector(limit=0)
+        )
+        self._token = ""
+        self.retries = 0
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def port(self) -> int:
+        return next(self._ports)
+
+    async def log_in(self) -> str:
+        user, password, project = self._auth
+        domain = {"name": "Default"}
+        body = {
+            "auth": {
+                "identity": {
+                    "methods": ["password"],
+                    "password": {"user": {"name": user, "domain": domain, "password": password}},
+                },
+                "scope": {"project": {"name": project, "domain": domain}},
+            }
+        }
+        async with self._session.post(
+            f"http://127.0.0.1:{self.port()}/identity/v3/auth/tokens", json=body
+        ) as answer:
+            answer.raise_for_status()
+            self._token = answer.headers["X-Subject-Token"]
+            self.project: str = (await answer.json())["token"]["project"]["id"]
+        return self._token
+
+    async def call(self, method: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+        """Status and body; repeated on 5xx and broken connections until GIVE_UP_S."""
+        until = time.monotonic() + GIVE_UP_S
+        headers = {"X-Auth-Token": self._token, "OpenStack-API-Version": "compute 2.90"}
+        if key:
+            headers["Idempotency-Key"] = key
+        while True:
+            try:
+                async with self._session.request(
+                    method, f"http://127.0.0.1:{self.port()}{path}", json=body, headers=headers
+                ) as answer:
+                    if answer.status < 500:
+                        text = await answer.json() if answer.content_type == "application/json" else None
+                        return answer.status, text
+                    why = f"{answer.status} {(await answer.text())[:200]}"
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                why = repr(error)
+            if time.monotonic() > until:
+                raise TimeoutError(f"{method} {path}: {why}")
+            self.retries += 1
+            await asyncio.sleep(RETRY_S)
+
+
+class Tenants:
+    """Sustained creates and deletes."""
+
+    def __init__(self, client: Client, image: str, seed: int) -> None:
+        self._client = client
+        self._image = image
+        self._chance = random.Random(seed)
+        self.flavor = ""
+        self.asked: dict[str, str] = {}
+        self.in_flight = 0
+        self.created = self.deleted = 0
+        self.refused: list[str] = []
+        self.stopping = False
+
+    async def one(self, number: int) -> None:
+        """Create servers, wait for most of them, delete most of them, until told to stop."""
+        for turn in itertools.count():
+            if self.stopping:
+                return
+            name = f"c{number}-{turn}"
+            self.in_flight += 1
+            try:
+                server = await self._create(name)
+                if server and self._chance.random() < 0.8:  # the others are deleted while they build
+                    await self._wait(server)
+                if server and self._chance.random() < 0.9:
+                    await self._delete(server)
+            finally:
+                self.in_flight -= 1
+
+    async def _create(self, name: str) -> str:
+        body = {
+            "server": {
+                "name": name, "flavorRef": self.flavor, "imageRef": self._image, "networks": "none",
+            }
+        }  # fmt: skip
+        status, answer = await self._client.call("POST", "/compute/v2.1/servers", body, key=f"create {name}")
+        if status != 202:
+            self.refused.append(f"create {name}: {status} {answer}")
+            await asyncio.sleep(1)
+            return ""
+        server: str = answer["server"]["id"]
+        self.asked[server] = "active"
+        self.created += 1
+        return server
+
+    async def _wait(self, server: str) -> None:
+        until = time.monotonic() + GIVE_UP_S
+        while time.monotonic() < until:
+            status, answer = await self._client.call("GET", f"/compute/v2.1/servers/{server}")
+            if status == 200 and answer["server"]["status"] in {"ACTIVE", "ERROR"}:
+                return
+            await asyncio.sleep(0.5)
+
+    async def _delete(self, server: str) -> None:
+        self.asked[server] = "gone"
+        status, answer = await self._client.call("DELETE", f"/compute/v2.1/servers/{server}")
+        if status not in {204, 404}:
+            self.refused.append(f"delete {server}: {status} {answer}")
+        self.deleted += 1
