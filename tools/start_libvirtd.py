@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a private libvirtd where no init system does: in tests, containers and on laptops.
 
-    start_libvirtd.py start FOLDER    start it unless it runs; prints its URI (--kvm: may use /dev/kvm)
+    start_libvirtd.py start FOLDER    start it unless it runs; prints its URI
     start_libvirtd.py stop FOLDER     end it and all its guests
     start_libvirtd.py uri FOLDER      print the URI
 
@@ -82,7 +82,7 @@ def answers(folder: Path) -> bool:
     return True
 
 
-def start(folder: Path, *, kvm: bool) -> None:
+def start(folder: Path) -> None:
     """Start it in the background unless it runs, and wait until it answers."""
     if len(str(socket_of(folder))) > SOCKET_PATH_BYTES_MAX:
         sys.exit(f"start_libvirtd: the path {folder} is too long for a socket in it")
@@ -97,7 +97,6 @@ def start(folder: Path, *, kvm: bool) -> None:
             [
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
                 *(sys.executable, str(Path(__file__).resolve()), "run", str(folder)),
-                *(["--kvm"] if kvm else []),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -125,14 +124,13 @@ def configure(folder: Path) -> None:
     (folder / "etc" / "qemu.conf").write_text(QEMU_CONF)
 
 
-def run(folder: Path, *, kvm: bool) -> None:
+def run(folder: Path) -> None:
     """Be the first process of the namespaces: mount, start libvirtd, reap until it ends."""
     for part, target in BINDS.items():
         Path(target).mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "--bind", str(folder / part), target], check=True)
-    if not kvm and Path("/dev/kvm").exists():
-        # A device that looks usable and is not would have libvirt promise what no guest can have.
-        subprocess.run(["mount", "--bind", "/dev/null", "/dev/kvm"], check=True)
+    # /dev/kvm is left alone, usable or not: were it hidden behind /dev/null, libvirt would take it for
+    # usable, find QEMU without KVM, distrust its cache and probe QEMU anew for every definition (7 s).
     libvirtd = subprocess.Popen([find("libvirtd") or "libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
     signal.signal(signal.SIGTERM, lambda *_: libvirtd.terminate())
     while True:
@@ -168,16 +166,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("action", choices=("start", "stop", "uri", "run"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kvm", action="store_true", help="leave /dev/kvm visible")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
     if arguments.action == "run":
-        run(folder, kvm=arguments.kvm)
+        run(folder)
     elif arguments.action == "stop":
         stop(folder)
     else:
         if arguments.action == "start":
-            start(folder, kvm=arguments.kvm)
+            start(folder)
         print(uri_of(folder))  # noqa: T201  the program's answer
 
 
