@@ -54,7 +54,9 @@ async def run(seconds: float, tenants: int, seed: int, only: str) -> int:
         agents=2,
         schedulers=2,
         host_options=("latency_factor=0.5", "vcpus=64", "memory_mib=262144"),
-        amqp_port=lambda port: asyncio.run_coroutine_threadsafe(proxy.start("127.0.0.1", port), loop).result(),
+        amqp_port=lambda port: asyncio.run_coroutine_threadsafe(
+            proxy.start("127.0.0.1", port), loop
+        ).result(),
         small_disk_mib=16,
     )
     try:
@@ -115,7 +117,10 @@ async def _strike(cloud: DistributedCloud, proxy: Proxy, load: Tenants, seconds:
         before = load.created
         began = time.monotonic()
         await strike()
-        print(f"{name}: {time.monotonic() - began:.1f} s, {load.created - before} creates accepted meanwhile", flush=True)
+        print(
+            f"{name}: {time.monotonic() - began:.1f} s, {load.created - before} creates accepted meanwhile",
+            flush=True,
+        )
     await asyncio.sleep(pause)
     return least
 

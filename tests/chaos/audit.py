@@ -37,7 +37,11 @@ async def violations(database: str, hosts: Path, asked: dict[str, str]) -> list[
     finally:
         await connection.close()
     found = [f"parked: {row['address']}: {row['error'][-300:]}" for row in parked]
-    found += [f"events of partition {r['partition']}: {r['n']} of {r['last']}" for r in events if r["n"] != r["last"]]
+    found += [
+        f"events of partition {r['partition']}: {r['n']} of {r['last']}"
+        for r in events
+        if r["n"] != r["last"]
+    ]
     found += _outcomes({row["id"]: row for row in instances}, asked)
     found += _capacity(instances, ledgers, hosts)
     alive = Counter(json.loads(row["state"])["project"] for row in instances if not row["gone"])
@@ -58,7 +62,9 @@ def _outcomes(instances: dict[str, Any], asked: dict[str, str]) -> list[str]:
         elif wish == "gone" and not row["gone"]:
             found.append(f"{server}: was to be gone, is {row['vm_state']}")
         elif wish == "active" and (row["gone"] or row["vm_state"] != "active"):
-            found.append(f"{server}: was to be active, is {row['vm_state']}: {json.loads(row['state']).get('fault')}")
+            found.append(
+                f"{server}: was to be active, is {row['vm_state']}: {json.loads(row['state']).get('fault')}"
+            )
     found += [f"{server}: there and never accepted" for server in instances if server not in asked]
     return found
 
@@ -77,8 +83,12 @@ def _capacity(instances: list[Any], ledgers: list[Any], hosts: Path) -> list[str
     }
     guests = set()
     for file in hosts.glob("*/*/guests.jsonl"):
-        host = next(line for line in (file.parent / "host.toml").read_text().splitlines() if line.startswith("host ="))
-        guests |= {(host.split('"')[1], g.spec.instance, g.spec.generation) for g in read_guests(file).values()}
+        host = next(
+            line for line in (file.parent / "host.toml").read_text().splitlines() if line.startswith("host =")
+        )
+        guests |= {
+            (host.split('"')[1], g.spec.instance, g.spec.generation) for g in read_guests(file).values()
+        }
     found = [f"claimed and not recorded: {claim}" for claim in sorted(claims - records)]
     found += [f"recorded and not claimed: {record}" for record in sorted(records - claims)]
     found += [f"guest without a record: {guest}" for guest in sorted(guests - records)]
