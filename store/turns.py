@@ -69,12 +69,13 @@ DELETE FROM runtime.segment AS s USING runtime.partition AS d
 WHERE s.source = ANY($1::int2[]) AND d.p = s.destination AND s.last <= d.marks[s.source + 1]
 """
 _NEXT = """
-SELECT d.p, greatest(d.marks[$1::int2 + 1],
-       coalesce((SELECT max(last) FROM runtime.segment WHERE source = $1::int2 AND destination = d.p), 0)) + 1 AS next
+SELECT d.p, 1 + greatest(d.marks[$1::int2 + 1], coalesce(
+    (SELECT max(last) FROM runtime.segment WHERE source = $1::int2 AND destination = d.p), 0)) AS next
 FROM runtime.partition AS d ORDER BY d.p
 """
 _TAKE = """
-UPDATE runtime.partition SET owner = $1, epoch = epoch + 1, until = clock_timestamp() + make_interval(secs => $3)
+UPDATE runtime.partition
+SET owner = $1, epoch = epoch + 1, until = clock_timestamp() + make_interval(secs => $3)
 WHERE p = $2 AND (owner IN ('', $1) OR until < clock_timestamp())
 RETURNING epoch, marks, event_n
 """
@@ -140,7 +141,8 @@ class PostgresTurnStore:
         async with self._connection() as c:
             await c.execute(
                 "INSERT INTO runtime.partition (p, marks) SELECT p, array_fill(0::int8, ARRAY[$1::int])"
-                " FROM generate_series(0, $1::int - 1) AS p ON CONFLICT (p) DO NOTHING",
+                " FROM generate_series(0, $1::int - 1) AS p"
+                " WHERE NOT EXISTS (SELECT FROM runtime.partition) ON CONFLICT (p) DO NOTHING",
                 partitions,
             )
             count = await c.fetchval("SELECT count(*) FROM runtime.partition")
@@ -152,7 +154,8 @@ class PostgresTurnStore:
     async def join(self, worker: str, lease_s: float) -> tuple[list[str], list[Holding]]:
         async with self._connection() as c, c.transaction():
             await c.execute(
-                "INSERT INTO runtime.worker (id, until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))"
+                "INSERT INTO runtime.worker (id, until)"
+                " VALUES ($1, clock_timestamp() + make_interval(secs => $2))"
                 " ON CONFLICT (id) DO UPDATE SET until = excluded.until",
                 worker,
                 lease_s,
@@ -168,7 +171,8 @@ class PostgresTurnStore:
                 lease_s,
             )
             held = await c.fetch(
-                "SELECT p, owner, owner = '' OR until < clock_timestamp() AS free FROM runtime.partition ORDER BY p"
+                "SELECT p, owner, owner = '' OR until < clock_timestamp() AS free"
+                " FROM runtime.partition ORDER BY p"
             )
         return [row["id"] for row in live], [Holding(row["p"], row["owner"], row["free"]) for row in held]
 
@@ -191,7 +195,8 @@ class PostgresTurnStore:
     async def release(self, worker: str, partition: int, epoch: int) -> None:
         async with self._connection() as c:
             await c.execute(
-                "UPDATE runtime.partition SET owner = '', until = '-infinity' WHERE p = $2 AND owner = $1 AND epoch = $3",
+                "UPDATE runtime.partition SET owner = '', until = '-infinity'"
+                " WHERE p = $2 AND owner = $1 AND epoch = $3",
                 worker,
                 partition,
                 epoch,

@@ -113,7 +113,7 @@ async def test_a_first_start_cut_short_is_begun_anew(state: Path) -> None:
     cut = EmbeddedPostgres(state, LOG)
     start = asyncio.create_task(cut.start())
     async with asyncio.timeout(30):
-        while not list(state.rglob("PG_VERSION")):  # noqa: ASYNC110  files have no event
+        while not list(state.rglob("PG_VERSION")):
             await asyncio.sleep(0.005)
     start.cancel()
     await asyncio.wait([start])
