@@ -123,7 +123,7 @@ def _network(number: int, nic: GuestNic) -> dict[str, Any]:
     if not nic.ip:
         return network | {"type": "ipv4_dhcp"}
     interface = ipaddress.ip_interface(f"{nic.ip}/{nic.prefix_len}")
-    anywhere = "0.0.0.0" if interface.version == 4 else "::"  # noqa: S104  a route, not a socket
+    anywhere = "0.0.0.0" if isinstance(interface, ipaddress.IPv4Interface) else "::"  # noqa: S104  a route, not a socket
     routes = [{"network": anywhere, "netmask": anywhere, "gateway": nic.gateway}] if nic.gateway else []
     return network | {
         "type": f"ipv{interface.version}",

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -76,7 +77,7 @@ class HttpFetch:
                 aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False) as session,
                 session.get(url, allow_redirects=False) as response,
             ):
-                if response.status != 200:
+                if response.status != HTTPStatus.OK:
                     raise DriverError(
                         "image_unavailable", f"The image store answered with status {response.status}."
                     )

@@ -42,7 +42,9 @@ COMMAND_LINE: Final = (
     # An emulated processor on a busy machine calibrates a clock that runs many times too fast.
     "clocksource=hpet tsc=unstable lpj=10000000 no_timer_check"
 )
-SYSLINUX_CFG: Final = "DEFAULT guest\nPROMPT 0\nTIMEOUT 0\nLABEL guest\n LINUX /vmlinuz\n INITRD /initrd\n APPEND {}\n"
+SYSLINUX_CFG: Final = (
+    "DEFAULT guest\nPROMPT 0\nTIMEOUT 0\nLABEL guest\n LINUX /vmlinuz\n INITRD /initrd\n APPEND {}\n"
+)
 
 SECTOR: Final = 512
 BOOT_START: Final = 2_048  # sectors
@@ -136,7 +138,9 @@ def find_parts(root: Path) -> Parts:
             found = sorted(root.glob(pattern))
             if found:
                 return found[-1]
-        raise BuildError(f"no {patterns[0]} in {root}; install {KERNEL_PACKAGE}, {', '.join(PACKAGES)} or --fetch")
+        raise BuildError(
+            f"no {patterns[0]} in {root}; install {KERNEL_PACKAGE}, {', '.join(PACKAGES)} or --fetch"
+        )
 
     modules = first("lib/modules/*cloud-amd64", "usr/lib/modules/*cloud-amd64")
     return Parts(
@@ -248,7 +252,11 @@ def boot_partition(parts: Parts, initrd: bytes, folder: Path) -> bytes:
         file.truncate(sectors * SECTOR)
     geometry = ("-T", str(sectors), "-h", "64", "-s", "32", "-H", str(BOOT_START), "-c", "4")
     run(program["mformat"], "-i", image, *geometry, "::", path=tools)
-    for source, target in ((parts.kernel, "vmlinuz"), (folder / "initrd", "initrd"), (folder / "syslinux.cfg", "")):
+    for source, target in (
+        (parts.kernel, "vmlinuz"),
+        (folder / "initrd", "initrd"),
+        (folder / "syslinux.cfg", ""),
+    ):
         run(program["mcopy"], "-i", image, source, f"::/{target}", path=tools)
     run(program["syslinux"], "--install", image, path=tools)
     return image.read_bytes()
@@ -258,7 +266,9 @@ def disk(parts: Parts, boot: bytes) -> bytes:
     """The raw disk: boot sector, partition table with one entry, boot partition, room for the state."""
     sector = bytearray(parts.mbr.read_bytes()[:440].ljust(SECTOR, b"\0"))
     anywhere = b"\xfe\xff\xff"  # a cylinder address that says: use the sector number
-    struct.pack_into("<B3sB3sII", sector, 446, 0x80, anywhere, 0x0E, anywhere, BOOT_START, len(boot) // SECTOR)
+    struct.pack_into(
+        "<B3sB3sII", sector, 446, 0x80, anywhere, 0x0E, anywhere, BOOT_START, len(boot) // SECTOR
+    )
     sector[510:] = b"\x55\xaa"
     return bytes(sector) + bytes((BOOT_START - 1) * SECTOR) + boot + bytes(STATE_ROOM)
 
@@ -316,7 +326,7 @@ def main() -> None:
         place(kept, arguments.out)
     except BuildError as error:
         sys.exit(f"build_guest_image: {error}")
-    print(arguments.out)  # noqa: T201  the program's answer
+    print(arguments.out)
 
 
 if __name__ == "__main__":

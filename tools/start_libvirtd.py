@@ -35,6 +35,7 @@ BINDS = {
 START_S = 30.0
 POLL_S = 0.05
 STOP_S = 10.0
+RESTART_S = 0.5
 SOCKET_PATH_BYTES_MAX = 107
 
 LIBVIRTD_CONF = """\
@@ -125,18 +126,34 @@ def configure(folder: Path) -> None:
 
 
 def run(folder: Path) -> None:
-    """Be the first process of the namespaces: mount, start libvirtd, reap until it ends."""
+    """Be the first process of the namespaces: mount, keep libvirtd running, reap orphans."""
     for part, target in BINDS.items():
         Path(target).mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "--bind", str(folder / part), target], check=True)
     # /dev/kvm is left alone, usable or not: were it hidden behind /dev/null, libvirt would take it for
     # usable, find QEMU without KVM, distrust its cache and probe QEMU anew for every definition (7 s).
-    libvirtd = subprocess.Popen([find("libvirtd") or "libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
-    signal.signal(signal.SIGTERM, lambda *_: libvirtd.terminate())
+    stopping = False
+    libvirtd = spawn_libvirtd()
+
+    def terminate(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        libvirtd.terminate()
+
+    signal.signal(signal.SIGTERM, terminate)
     while True:
         pid, status = os.wait()
-        if pid == libvirtd.pid:
+        if pid != libvirtd.pid:
+            continue
+        if stopping or status == 0:
             sys.exit(os.waitstatus_to_exitcode(status))
+        time.sleep(RESTART_S)  # guests live on without it, and the next one adopts them
+        libvirtd = spawn_libvirtd()
+
+
+def spawn_libvirtd() -> subprocess.Popen[bytes]:
+    """Start libvirtd itself."""
+    return subprocess.Popen([find("libvirtd") or "libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
 
 
 def stop(folder: Path) -> None:
@@ -175,7 +192,7 @@ def main() -> None:
     else:
         if arguments.action == "start":
             start(folder)
-        print(uri_of(folder))  # noqa: T201  the program's answer
+        print(uri_of(folder))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class _Store:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, url: str) -> AsyncIterator[bytes]:  # noqa: ARG002  the Fetch protocol
+    async def __call__(self, url: str) -> AsyncIterator[bytes]:
         self.asked += 1
         self.reached.set()
         await self.gate.wait()

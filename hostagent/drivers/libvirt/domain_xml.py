@@ -30,6 +30,7 @@ class Hardware(Struct, frozen=True, kw_only=True):
     virt_type: str
     machine: str
     cpu_model: str
+    disk_cache: str
     bridge: str
     tb_cache_mib: int
 
@@ -61,7 +62,7 @@ def domain_xml(spec: GuestSpec, hardware: Hardware, paths: DomainPaths) -> str:
     _add(domain, "on_reboot", "restart")
     _add(domain, "on_crash", "destroy")
     devices = _add(domain, "devices")
-    _add_disks(devices, paths)
+    _add_disks(devices, paths, hardware.disk_cache)
     _add_serial(devices, paths.console_log)
     _add_channel(devices)
     if hardware.bridge:
@@ -128,9 +129,9 @@ def _add_system(domain: ET.Element, spec: GuestSpec, hardware: Hardware) -> None
         _add(domain, "cpu", mode="host-model")
 
 
-def _add_disks(devices: ET.Element, paths: DomainPaths) -> None:
+def _add_disks(devices: ET.Element, paths: DomainPaths, disk_cache: str) -> None:
     disk = _add(devices, "disk", type="file", device="disk")
-    _add(disk, "driver", name="qemu", type="qcow2", cache="none", discard="unmap")
+    _add(disk, "driver", name="qemu", type="qcow2", cache=disk_cache, discard="unmap")
     _add(disk, "source", file=paths.disk)
     _add(disk, "target", dev="vda", bus="virtio")
     if not paths.config_drive:
@@ -191,14 +192,12 @@ def _own_network(nic: GuestNic) -> str:
     if not nic.ip:
         return ""
     interface = ipaddress.ip_interface(f"{nic.ip}/{nic.prefix_len}")
-    if interface.version != 4 or nic.prefix_len > _ISOLATED_PREFIX_MAX:
+    if not isinstance(interface, ipaddress.IPv4Interface) or nic.prefix_len > _ISOLATED_PREFIX_MAX:
         return ""
     # QEMU wants addresses of the network for itself, other than the guest's.
     own = [address for address in _first_addresses(interface.network) if address != interface.ip]
     return f",net={interface.network},host={own[0]},dns={own[1]},dhcpstart={interface.ip}"
 
 
-def _first_addresses(
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
-) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _first_addresses(network: ipaddress.IPv4Network) -> list[ipaddress.IPv4Address]:
     return [network.network_address + offset for offset in (1, 2, 3)]

@@ -79,7 +79,8 @@ class LibvirtDriver:
             with files.stored():
                 await in_thread(None, self._instances.mkdir, parents=True, exist_ok=True, mode=0o711)
                 await self._images.open()
-            self._hardware = await self._choose_hardware()
+                direct_io = await in_thread(None, files.takes_direct_io, self._instances)
+            self._hardware = await self._choose_hardware(direct_io=direct_io)
         self._events = EventStream()
         self._tasks = [
             asyncio.create_task(self._watch(), name="libvirt watch"),
@@ -213,7 +214,7 @@ class LibvirtDriver:
             raise DriverError("hypervisor_unavailable", "The host's hypervisor is not connected.")
         return self._hardware
 
-    async def _choose_hardware(self) -> Hardware:
+    async def _choose_hardware(self, *, direct_io: bool) -> Hardware:
         virt_type = self._settings.virt_type
         if virt_type == "auto":
             usable = await probe.kvm_runs_guests(self._state_folder)
@@ -225,6 +226,7 @@ class LibvirtDriver:
             virt_type=virt_type,
             machine=MACHINE,
             cpu_model=cpu_model,
+            disk_cache="none" if direct_io else "writeback",
             bridge=self._settings.bridge,
             tb_cache_mib=TB_CACHE_MIB,
         )

@@ -107,6 +107,20 @@ def stored() -> Iterator[None]:
         raise DriverError("hypervisor", "The host could not store the guest's files.") from error
 
 
+def takes_direct_io(folder: Path) -> bool:
+    """Whether files in this folder can bypass the host's page cache; some file systems refuse."""
+    probe = folder / ".direct-io"
+    try:
+        os.close(os.open(probe, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600))
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
 def folders(instances: Path) -> list[GuestFolder]:
     """The folders of all guests, by id."""
     if not instances.exists():

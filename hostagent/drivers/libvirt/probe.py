@@ -42,10 +42,7 @@ async def kvm_runs_guests(state_folder: Path) -> bool:
     if known is not None and (known.kernel, known.qemu) == (kernel, qemu):
         return known.kvm
     found = Probed(kernel, qemu, await runs_guests("kvm"))
-    state_folder.mkdir(parents=True, exist_ok=True)
-    partial = memory.with_suffix(".part")
-    partial.write_bytes(msgspec.json.encode(found))
-    partial.replace(memory)
+    _remember(memory, found)
     return found.kvm
 
 
@@ -90,6 +87,13 @@ async def _qemu_version() -> str:
         return ""
     output, _ = await process.communicate()
     return output.decode(errors="replace").partition("\n")[0]
+
+
+def _remember(memory: Path, found: Probed) -> None:
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    partial = memory.with_suffix(".part")
+    partial.write_bytes(msgspec.json.encode(found))
+    partial.replace(memory)
 
 
 def _remembered(memory: Path) -> Probed | None:

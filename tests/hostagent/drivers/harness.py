@@ -118,7 +118,7 @@ class LibvirtHarness:
     def close(self) -> None:
         self._conn.close()
 
-    async def _fetch(self, url: str) -> AsyncIterator[bytes]:  # noqa: ARG002  there is only one image
+    async def _fetch(self, url: str) -> AsyncIterator[bytes]:
         yield self._image_path.read_bytes()
 
 

@@ -47,7 +47,7 @@ class ManualClock:
 
     def __init__(self, seed: int = 1) -> None:
         self.time = 1_000.0
-        self.random = random.Random(seed)  # noqa: S311  jitter of a simulated host
+        self.random = random.Random(seed)
 
     def now(self) -> float:
         return self.time

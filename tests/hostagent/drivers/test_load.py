@@ -34,6 +34,6 @@ def test_unknown_option_is_refused(tmp_path: Path) -> None:
 
 def test_driver_whose_library_is_missing_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoints([EntryPoint("xen", "no_such_package_here:make", load.GROUP)])
-    monkeypatch.setattr(load, "entry_points", lambda group: broken)  # noqa: ARG005  the real one's keyword
+    monkeypatch.setattr(load, "entry_points", lambda group: broken)
     with pytest.raises(DriverNotInstalledError, match=r"no_such_package_here.*others: libvirt, simulated"):
         load_driver("xen", _context(tmp_path))
