@@ -161,3 +161,34 @@ def imports(importer: str, module: ast.Module) -> Iterator[str]:
             origin = ".".join(part for part in (parent, node.module or "") if part)
             yield origin
             yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every file that people wrote, by name."""
+    written = (".py", ".pyi", ".md", ".sql", ".toml", ".yaml", ".txt", ".sh", "")
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    files = [path for folder in folders for path in folder.rglob("*")] + list(ROOT.iterdir())
+    for path in sorted(files):
+        if (
+            path.is_file()
+            and path.suffix in written
+            and "egg-info" not in str(path)
+            and path != Path(__file__)
+        ):
+            yield name_of(path), path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("TODO", "FIXME", "XXX"), "finish it, or write down in docs/status.md what is not there"),
+        (("/work/", "../shared"), "a path of one machine says nothing on another"),
+        (
+            ("pypi.org", "pythonhosted", "deb.debian.org", "npmjs"),
+            "the machine's configuration names registries",
+        ),
+    ],
+)
+def test_the_tree_speaks_of_the_product_alone(words: tuple[str, ...], instead: str) -> None:
+    found = [f"{name}: {word}" for name, text in texts() for word in words if word in text]
+    assert not found, instead
