@@ -187,15 +187,28 @@ class Worker:
         live, holdings = await self._store.join(self.name, self._set.lease_s)
         self._membership_at = now + self._set.heartbeat_s
         for holding in holdings:
-            p, mine = holding.partition, proposed(holding.partition, live) == self.name
-            if p in self._held and holding.owner != self.name:
-                await self._drop(p)
-            elif p in self._held and not mine:
-                epoch = self._held[p].row.epoch
-                await self._drop(p)
-                await self._store.release(self.name, p, epoch)
-            elif p not in self._held and mine and (holding.free or holding.owner == self.name):
+            p, own = holding.partition, holding.owner == self.name
+            mine = proposed(p, live) == self.name
+            if p in self._held:
+                if not own:
+                    await self._drop(p)
+                elif not mine:
+                    await self._pass_on(p)
+            elif mine and (holding.free or own):
                 await self._take(p)
+            elif own:
+                # Forgotten after a failure, and another's to have since: joining renews its lease for ever.
+                await self._give_up(p)
+
+    async def _pass_on(self, p: int) -> None:
+        epoch = self._held[p].row.epoch
+        await self._drop(p)
+        await self._store.release(self.name, p, epoch)
+
+    async def _give_up(self, p: int) -> None:
+        taken = await self._store.take(self.name, p, self._set.lease_s)
+        if taken is not None:
+            await self._store.release(self.name, p, taken.row.epoch)
 
     async def _take(self, p: int) -> None:
         taken = await self._store.take(self.name, p, self._set.lease_s)
