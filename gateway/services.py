@@ -8,6 +8,7 @@ from msgspec import Struct
 from gateway.commands import CommandClient
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
+from gateway.image.store import ImageStore, NoStore
 from gateway.policy import Policy
 from process.clock import Clock
 from store.pool import Pool
@@ -28,11 +29,16 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     trust_forwarded: bool = True
     """Believe X-Forwarded-*; switch off when clients reach the gateway without a proxy."""
     command_timeout_s: float = 10.0
+    image_bytes_max: int = 1 << 40
+    """The largest image that may be uploaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """``pool`` reads and writes the gateway's own rows; ``read_pool`` only reads (perhaps a replica)."""
+    """``pool`` reads and writes the gateway's own rows; ``read_pool`` only reads (perhaps a replica).
+
+    ``url_key`` signs image URLs for hosts; empty: none is valid.
+    """
 
     clock: Clock
     settings: GatewaySettings
@@ -43,3 +49,5 @@ class Services:
     passwords: Passwords
     policy: Policy
     metrics: Metrics = field(default=no_metrics)
+    images: ImageStore = field(default_factory=NoStore)
+    url_key: bytes = field(default=b"", repr=False)

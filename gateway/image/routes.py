@@ -1,0 +1,104 @@
+"""The Image API as one table: all its rows, and who may do what.
+
+Source of the rules: Glance's default policies. Which image is visible to whom is a condition of the
+queries (store/image.py), not a rule.
+"""
+
+from typing import Final
+
+from gateway.body import BodyStream
+from gateway.envelope import glance
+from gateway.image import data, discovery, images, listing, member, schema
+from gateway.image.record import PATCH_V2_0, PATCH_V2_1
+from gateway.problem import glance_refusal
+from gateway.route import Api, Route
+
+_UPLOAD_BYTES_MAX: Final = 1 << 50
+"""The route's own bound; the operator's, which is lower, is checked by the handler."""
+_READ = "admin or project reader"
+_WRITE = "admin or project member"
+
+RULES: Final = {
+    "image:discover": "public",
+    "image:get_images": _READ,
+    "image:get_image": _READ,
+    "image:get_schema": "authenticated",
+    "image:get_info": "authenticated",
+    "image:add_image": _WRITE,
+    "image:modify_image": _WRITE,
+    "image:delete_image": _WRITE,
+    "image:publicize_image": "admin",
+    "image:communitize_image": _WRITE,
+    "image:upload_image": _WRITE,
+    "image:download_image": _READ,
+    "image:signed_download": "public",
+    "image:get_members": _READ,
+    "image:add_member": _WRITE,
+    "image:modify_member": _WRITE,
+    "image:delete_member": _WRITE,
+    "image:manage_image_state": "admin",
+    "image:import_image": _WRITE,
+}
+
+_IMAGE = "/v2/images/{image_id}"
+_MEMBERS = _IMAGE + "/members"
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("GET", "/", discovery.list_versions, "image:discover", 300),
+    Route("GET", "/v2", discovery.list_versions, "image:discover", 300),
+    Route("GET", "/versions", discovery.list_versions, "image:discover"),
+    *(Route("GET", f"/v2/schemas/{name}", schema.show_schema, "image:get_schema") for name in schema.SCHEMAS),
+    Route("GET", "/v2/info/import", discovery.show_import, "image:get_info"),
+    Route("GET", "/v2/info/stores", discovery.list_stores, "image:get_info"),
+    Route("GET", "/v2/images", listing.list_images, "image:get_images"),
+    Route("POST", "/v2/images", images.create_image, "image:add_image", 201, images.CreateBody),
+    Route("GET", _IMAGE, images.show_image, "image:get_image"),
+    Route(
+        "PATCH",
+        _IMAGE,
+        images.update_image,
+        "image:modify_image",
+        200,
+        images.PatchBody,
+        media_types=(PATCH_V2_1, PATCH_V2_0),
+    ),
+    Route("DELETE", _IMAGE, images.delete_image, "image:delete_image", 204),
+    Route(
+        "PUT",
+        f"{_IMAGE}/file",
+        data.put_file,
+        "image:upload_image",
+        204,
+        BodyStream,
+        body_bytes_max=_UPLOAD_BYTES_MAX,
+        media_types=("application/octet-stream",),
+    ),
+    Route("GET", f"{_IMAGE}/file", data.get_file, "image:signed_download"),
+    Route("PUT", f"{_IMAGE}/tags/{{tag}}", images.put_tag, "image:modify_image", 204),
+    Route("DELETE", f"{_IMAGE}/tags/{{tag}}", images.delete_tag, "image:modify_image", 204),
+    Route("GET", _MEMBERS, member.list_members, "image:get_members"),
+    Route("POST", _MEMBERS, member.create_member, "image:add_member", 200, member.AddBody),
+    Route("GET", f"{_MEMBERS}/{{member_id}}", member.show_member, "image:get_members"),
+    Route(
+        "PUT",
+        f"{_MEMBERS}/{{member_id}}",
+        member.update_member,
+        "image:modify_member",
+        200,
+        member.StatusBody,
+    ),
+    Route("DELETE", f"{_MEMBERS}/{{member_id}}", member.delete_member, "image:delete_member", 204),
+    Route("POST", f"{_IMAGE}/actions/deactivate", discovery.not_implemented, "image:manage_image_state", 204),
+    Route("POST", f"{_IMAGE}/actions/reactivate", discovery.not_implemented, "image:manage_image_state", 204),
+    Route("POST", f"{_IMAGE}/import", discovery.not_implemented, "image:import_image", 202),
+    Route("PUT", f"{_IMAGE}/stage", discovery.not_implemented, "image:import_image", 204),
+)
+
+API: Final = Api(
+    name="image",
+    prefix="/image",
+    routes=ROUTES,
+    rules=RULES,
+    envelope=glance,
+    refusal=glance_refusal,
+)
