@@ -103,7 +103,7 @@ async def flavors(
     way, compare = ("DESC", "<") if descending else ("ASC", ">")
     page = ""
     if marker:
-        page = f" AND ({key}, f.n) {compare} (SELECT {key}, f.n FROM compute.flavor f WHERE f.id = $6)"
+        page = f" AND ({key}, f.n) {compare} (SELECT {key}, f.n FROM compute.flavor f WHERE f.id = $6)"  # noqa: S608
         if await c.fetchval("SELECT true FROM compute.flavor WHERE id = $1", marker) is None:
             return None
     statement = (
@@ -129,7 +129,7 @@ async def add_flavor(c: Connection, row: FlavorRow, now: float, *, if_absent: bo
     """Insert. Raises Taken for an id or name in use, unless ``if_absent``: then it is left as it is."""
     try:
         await c.execute(
-            "INSERT INTO compute.flavor (id, name, vcpus, memory_mib, disk_gib, ephemeral_gib, swap_mib,"
+            "INSERT INTO compute.flavor (id, name, vcpus, memory_mib, disk_gib, ephemeral_gib, swap_mib,"  # noqa: S608
             " rxtx_factor, is_public, description, extra_specs, created_at, updated_at)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $12)"
             + (" ON CONFLICT DO NOTHING" if if_absent else ""),
@@ -140,6 +140,11 @@ async def add_flavor(c: Connection, row: FlavorRow, now: float, *, if_absent: bo
         )
     except asyncpg.UniqueViolationError as error:
         raise Taken(error.constraint_name or "") from error
+
+
+async def has_flavors(c: Connection) -> bool:
+    """Whether there is any flavor."""
+    return await c.fetchval("SELECT true FROM compute.flavor LIMIT 1") is not None
 
 
 async def describe_flavor(c: Connection, ident: str, description: str | None, now: float) -> bool:
