@@ -3,6 +3,9 @@
 One queue per gateway receives all answers; the operation's id finds who waits. A command is repeated
 under the same operation until it is answered or too late, so a lost message costs a second at most
 and the actor begins the operation once.
+
+A refusal counts when every copy was refused or is too late: between two copies of one command the
+actor may have come to another state, and who was told "no" must not see it happen all the same.
 """
 
 import asyncio
@@ -11,19 +14,30 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
-from bus.mailbox import Bus, BusUnavailable, Mailbox
+from bus.mailbox import Bus, BusUnavailable, Mailbox, Parcel
 from bus.topology import gateway, parcel_to
 from gateway.commands import Unavailable
 from process.clock import Clock
 from protocol.codec import decode_bundle, decode_message, encode_bundle, encode_message
+from protocol.errors import Refused
 from protocol.ids import address
 from protocol.message import Bundle, Envelope, Message, Stretch
 
 REPEAT_S: Final = 1.0
 WAITING_MAX: Final = 10_000
 TAKE_MAX: Final = 500
+
+
+class _Asked(Struct):
+    """An operation somebody waits for: its copies on their way, and the refusals heard so far."""
+
+    waiting: list[asyncio.Future[Message]]
+    copies: int = 0
+    refusals: int = 0
+    refusal: Refused | None = None
 
 
 class BusCommands:
@@ -35,7 +49,7 @@ class BusCommands:
         self.address = address("gateway", name)
         self._queue = gateway(name)
         self._bus, self._clock, self._partitions, self._log = bus, clock, partitions, log
-        self._waiting: dict[str, list[asyncio.Future[Message]]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._wake = asyncio.Event()
         self._mailbox: Mailbox | None = None
 
@@ -82,25 +96,35 @@ class BusCommands:
             self._log.error("answer.unreadable", error=str(error))
 
     def _resolve(self, operation: str, answer: Message) -> None:
-        for waiting in self._waiting.pop(operation, []):
+        asked = self._asked.get(operation)
+        if asked is None:
+            return
+        if isinstance(answer, Refused):
+            asked.refusals += 1
+            asked.refusal = answer
+            if asked.refusals < asked.copies:
+                return
+        for waiting in asked.waiting:
             if not waiting.done():
                 waiting.set_result(answer)
 
     def expect(self, ticket: str) -> asyncio.Future[Message]:
         """A future for an answer that will come under ``ticket``; give it back with ``forget``."""
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._asked) >= WAITING_MAX:
             raise Unavailable("too many commands are waiting; try again later")
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(ticket, []).append(future)
+        self._asked.setdefault(ticket, _Asked([])).waiting.append(future)
         return future
 
     def forget(self, ticket: str, future: asyncio.Future[Message]) -> None:
         """Nobody waits for this any more."""
-        waiting = self._waiting.get(ticket, [])
-        if future in waiting:
-            waiting.remove(future)
-        if not waiting:
-            self._waiting.pop(ticket, None)
+        asked = self._asked.get(ticket)
+        if asked is None:
+            return
+        if future in asked.waiting:
+            asked.waiting.remove(future)
+        if not asked.waiting:
+            del self._asked[ticket]
 
     async def send(
         self, to: str, message: Message, *, operation: str, timeout_s: float, trace: str = ""
@@ -111,16 +135,24 @@ class BusCommands:
         )
         parcel = parcel_to(to, encode_bundle(Bundle([Stretch(-1, -1, 0, [envelope])])), self._partitions)
         answer = self.expect(operation)
+        asked = self._asked[operation]
         deadline = self._clock.monotonic() + timeout_s
         try:
             while (left := deadline - self._clock.monotonic()) > 0:
-                try:
-                    await self._bus.publish([parcel])
-                except BusUnavailable as error:
-                    self._log.warning("command.unsent", to=to, operation=operation, error=str(error))
+                if asked.refusal is None:
+                    await self._publish(parcel, asked, operation)
                 done, _ = await asyncio.wait([answer], timeout=min(REPEAT_S, left))
                 if done:
                     return answer.result()
+            if asked.refusal is not None:
+                return asked.refusal
             raise Unavailable("no answer in time; the operation's row tells what became of it")
         finally:
             self.forget(operation, answer)
+
+    async def _publish(self, parcel: Parcel, asked: _Asked, operation: str) -> None:
+        asked.copies += 1  # it may arrive also when publishing fails
+        try:
+            await self._bus.publish([parcel])
+        except BusUnavailable as error:
+            self._log.warning("command.unsent", to=parcel.queue, operation=operation, error=str(error))
