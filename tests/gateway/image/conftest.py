@@ -23,7 +23,7 @@ PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 
 @dataclass
 class Images:
-    """The running service; ``call`` speaks as ``ann`` (p1) unless told, others: bob (p2), root, eve (reads)."""
+    """The running service; ``call`` speaks as ``ann`` of p1; others: bob of p2, root, eve who reads."""
 
     session: ClientSession
     url: str
