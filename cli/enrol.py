@@ -5,10 +5,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from bus import enrolment, topology
+from cli.parts import JOURNAL
 from cli.wiring import Wiring
 from gateway.bus_commands import BusCommands
 from gateway.commands import Unavailable
-from cli.parts import JOURNAL
 from hostagent.identity import FILE_NAME, HostIdentity, save_identity
 from hostagent.journal_file import create_journal
 from process.clock import Clock
@@ -35,7 +35,7 @@ async def enrol_actor(clock: Clock, commands: BusCommands, identity: HostIdentit
         raise Unavailable(f"the host {identity.hostname} was not enrolled: {answer}")
 
 
-async def enrol(  # noqa: PLR0913  what a host is made of
+async def enrol(
     wiring: Wiring,
     *,
     folder: Path,

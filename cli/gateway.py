@@ -1,6 +1,7 @@
 """The gateway role: all APIs on one port, the health documents beside them."""
 
 import asyncio
+from pathlib import Path
 
 from aiohttp import web
 
@@ -10,6 +11,8 @@ from gateway.app import make_app
 from gateway.bus_commands import BusCommands
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
+from gateway.image.store import FileStore
+from gateway.image.sweep import sweep_forever
 from gateway.policy import Policy
 from gateway.route import rules_of
 from gateway.services import GatewaySettings, Services
@@ -36,12 +39,16 @@ class Gateway:
         )
         self.tokens = Tokens(pool, wiring.clock, [bytes.fromhex(key) for key in secrets.token_keys])
         self.passwords = Passwords()
+        folder = Path(settings.image_path) if settings.image_path else settings.state_path / "images"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.images = FileStore(folder)
         self.services = Services(
             clock=wiring.clock,
             settings=GatewaySettings(
                 region=settings.region,
                 token_lifetime_s=settings.token_lifetime_s,
                 trust_forwarded=settings.trust_forwarded,
+                image_bytes_max=settings.image_size_max_gib << 30,
             ),
             pool=pool,
             read_pool=pool,
@@ -50,6 +57,8 @@ class Gateway:
             passwords=self.passwords,
             policy=Policy(rules_of(APIS)),
             metrics=wiring.metrics.request,
+            images=self.images,
+            url_key=bytes.fromhex(secrets.url_key),
         )
         self._pool = pool
 
@@ -62,6 +71,9 @@ class Gateway:
 
         add_health(app, {"database": database}, self._wiring.metrics, self._wiring.log)
         return app
+
+    async def _sweep(self) -> None:
+        await sweep_forever(self._pool, self.images, self._wiring.clock, self._wiring.log)
 
     def parts(self) -> list[Part]:
         """What must run for the gateway to answer."""
@@ -78,6 +90,7 @@ class Gateway:
             Part(self.name, listen, fatal=(OSError,)),
             Part(f"{self.name}-answers", self.commands.run),
             Part(f"{self.name}-revocations", self.tokens.listen),
+            Part(f"{self.name}-images", self._sweep),
         ]
 
 

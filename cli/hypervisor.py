@@ -12,7 +12,7 @@ TRY_MAX_S: Final = 30.0
 
 
 async def choose_hypervisor(wiring: Wiring, options: dict[str, str | int | float | bool]) -> str:
-    """The driver's name. ``auto`` connects to libvirt, asks what it can do, and says why it cannot be used."""
+    """The driver's name. ``auto`` connects to libvirt, asks what it can do, and says why not."""
     settings = wiring.settings
     if settings.hypervisor != "auto":
         return settings.hypervisor

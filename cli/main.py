@@ -23,7 +23,7 @@ from hostagent.journal import JournalCorrupt
 from process.secret import SecretsError, password
 from process.settings import SettingsError
 from store.embedded import EmbeddedPostgresError
-from store.migrate import DatabaseTooNewError, create_login
+from store.migrate import ChangedMigrationError, DatabaseTooNewError, DatabaseTooOldError, create_login
 from store.pool import open_pool
 
 _EXPECTED = (
@@ -33,6 +33,8 @@ _EXPECTED = (
     JournalCorrupt,
     EmbeddedPostgresError,
     DatabaseTooNewError,
+    DatabaseTooOldError,
+    ChangedMigrationError,
     DriverNotInstalledError,
     DriverOptionsError,
     BusUnavailable,

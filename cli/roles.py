@@ -45,9 +45,7 @@ async def run_scheduler(wiring: Wiring) -> int:
 
 async def run_agent(wiring: Wiring, folder: Path) -> int:
     """One host's agent, or one for each enrolled folder below ``folder``, until a signal."""
-    folders = (
-        [folder] if (folder / FILE_NAME).exists() else sorted(p.parent for p in folder.glob(f"*/{FILE_NAME}"))
-    )
+    folders = _enrolled(folder)
     if not folders:
         raise SettingsError(f"{folder}: no enrolled host here; make one with 'starling agent enrol'")
     try:
@@ -55,6 +53,12 @@ async def run_agent(wiring: Wiring, folder: Path) -> int:
     except IdentityError as error:
         raise SettingsError(str(error)) from error
     return await _serve(wiring, parts, {})
+
+
+def _enrolled(folder: Path) -> list[Path]:
+    if (folder / FILE_NAME).exists():
+        return [folder]
+    return sorted(identity.parent for identity in folder.glob(f"*/{FILE_NAME}"))
 
 
 def _database(wiring: Wiring, pool: Pool) -> Check:

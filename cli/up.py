@@ -120,7 +120,7 @@ def driver_settings(settings: Settings, hypervisor: str, folder: Path) -> dict[s
     return options
 
 
-async def _welcome(  # noqa: PLR0913  everything the greeting tells of
+async def _welcome(
     wiring: Wiring,
     commands: BusCommands,
     identities: list[tuple[Path, HostIdentity]],
@@ -149,7 +149,8 @@ async def _welcome(  # noqa: PLR0913  everything the greeting tells of
         f"  export OS_CLIENT_CONFIG_FILE={state / 'clouds.yaml'}\n"
         f"  openstack --os-cloud starling hypervisor list\n"
         f"  openstack --os-cloud demo flavor list\n"
-        f"  openstack --os-cloud demo server create --flavor m1.nano --image IMAGE --network shared --wait first\n"
+        f"  openstack --os-cloud demo server create --flavor m1.nano --image IMAGE --network shared"
+        f" --wait first\n"
         f"\nCtrl-C stops it; everything is kept.\n",
         flush=True,
     )

@@ -17,6 +17,7 @@ from process.logs import set_up_logs
 from process.metrics import Metrics
 from process.secret import FILE_NAME, Secrets, load, load_or_make
 from process.settings import Settings, SettingsError, load_settings
+from store.migrate import check_shape
 from store.pool import Pool, open_pool
 
 DatabaseRole = Literal["gateway", "worker", "scheduler"]
@@ -59,11 +60,16 @@ class Wiring:
         return self.settings.database_for(role) or self._database_url
 
     async def pool(self, role: DatabaseRole, *, connections_max: int = 10) -> Pool:
-        """A pool whose sessions have the rights of the role and no more."""
+        """A pool whose sessions have the rights of the role and no more.
+
+        Raises what ``check_shape`` does when the database is of another release.
+        """
         url = self.database_url(role)
         session = {"application_name": f"starling {role}", "role": f"starling_{role}"}
         pool = await open_pool(url, connections_max=connections_max, settings=session)
         self._pools.append(pool)
+        async with pool.acquire() as connection:
+            await check_shape(connection)
         return pool
 
     def bus(self, name: str, *, host: str = "", url: str = "") -> Bus:

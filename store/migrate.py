@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
+import asyncpg
 from msgspec import Struct
 
 from store.pool import Connection
@@ -22,6 +23,12 @@ CREATE TABLE IF NOT EXISTS starling.migration (
     sha256     text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
+"""
+
+
+_READABLE: Final = """
+GRANT USAGE ON SCHEMA starling TO starling_worker, starling_gateway, starling_scheduler;
+GRANT SELECT ON starling.migration TO starling_worker, starling_gateway, starling_scheduler;
 """
 
 
@@ -40,6 +47,10 @@ class Migration(Struct, frozen=True):
 
 class DatabaseTooNewError(Exception):
     """The database was used by a newer release of the program."""
+
+
+class DatabaseTooOldError(Exception):
+    """The database has not been brought to this release's shape."""
 
 
 class ChangedMigrationError(Exception):
@@ -76,9 +87,30 @@ async def migrate(connection: Connection) -> list[str]:
             if migration.number not in done:
                 await _apply(connection, migration)
                 applied.append(migration.name)
+        await connection.execute(_READABLE)
         return applied
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+async def check_shape(connection: Connection) -> None:
+    """See that the database is of this release, with any role's rights.
+
+    Raises DatabaseTooOldError, DatabaseTooNewError or ChangedMigrationError.
+    """
+    try:
+        rows = await connection.fetch("SELECT number, name, sha256 FROM starling.migration")
+    except (
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedTableError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise DatabaseTooOldError("the database is not prepared; run 'starling db migrate'") from error
+    done = {row["number"]: (row["name"], row["sha256"]) for row in rows}
+    _check(done)
+    missing = [migration.name for migration in migrations() if migration.number not in done]
+    if missing:
+        raise DatabaseTooOldError(f"the database lacks {', '.join(missing)}; run 'starling db migrate'")
 
 
 def _check(done: Mapping[int, tuple[str, str]]) -> None:

@@ -11,6 +11,8 @@ from store.embedded import find_binaries
 from store.migrate import (
     ChangedMigrationError,
     DatabaseTooNewError,
+    DatabaseTooOldError,
+    check_shape,
     create_login,
     migrate,
     migrations,
@@ -123,3 +125,34 @@ async def test_the_gateway_may_not_move_an_instance(database: str) -> None:
         assert await pool.fetch("SELECT id FROM compute.instance") == []
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute("UPDATE compute.instance SET host = ''")
+
+
+@pytest.mark.parametrize("role", ["worker", "gateway", "scheduler"])
+async def test_every_role_sees_that_the_database_is_its_release_s(database: str, role: str) -> None:
+    pool = await open_pool(database, settings={"role": f"starling_{role}"})
+    async with pool, pool.acquire() as connection:
+        await check_shape(connection)
+
+
+async def test_a_role_does_not_work_on_a_database_of_another_release(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute("DELETE FROM starling.migration WHERE number = 1")
+        with pytest.raises(DatabaseTooOldError, match="0001_roles"):
+            await check_shape(connection)
+        await connection.execute(
+            "INSERT INTO starling.migration (number, name, sha256) VALUES (9999, '9999_future', '')"
+        )
+        with pytest.raises(DatabaseTooNewError, match="9999_future"):
+            await check_shape(connection)
+    finally:
+        await connection.close()
+
+
+async def test_a_role_does_not_work_on_an_empty_database(postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        with pytest.raises(DatabaseTooOldError, match="starling db migrate"):
+            await check_shape(connection)
+    finally:
+        await connection.close()
