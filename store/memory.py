@@ -42,10 +42,10 @@ class Weather(Protocol):
 class FairWeather:
     """No faults; one turn of the loop per call."""
 
-    async def before(self, call: str) -> None:
+    async def before(self, call: str) -> None:  # noqa: ARG002  the interface's
         await asyncio.sleep(0)
 
-    async def after(self, call: str) -> None:
+    async def after(self, call: str) -> None:  # noqa: ARG002  the interface's
         return
 
 

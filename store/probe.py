@@ -5,7 +5,7 @@ from store.pool import Pool
 
 
 async def clock_offset(pool: Pool, clock: Clock) -> float:
-    """This machine's clock less the database's, in seconds; half the round trip is the uncertainty."""
+    """The machine's clock less the database's, in seconds; half the round trip is the uncertainty."""
     before = clock.now()
     theirs: float = await pool.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     return (before + clock.now()) / 2 - theirs
