@@ -30,6 +30,7 @@ CHANCE_CALLS: Final = frozenset(
 )
 ENTRANCES: Final = {
     "cli.main": "the starling command",
+    "store.memory": "the simulation's twin of store.turns",
     "hostagent.drivers.libvirt.factory": "found by entry point",
     "hostagent.drivers.simulated.driver": "found by entry point",
 }
