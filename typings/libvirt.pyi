@@ -33,6 +33,7 @@ VIR_ERR_NO_MEMORY: int
 VIR_ERR_OPERATION_INVALID: int
 VIR_ERR_RPC: int
 VIR_FROM_RPC: int
+VIR_NODE_MEMORY_STATS_ALL_CELLS: int
 
 class libvirtError(Exception):  # noqa: N801
     def get_error_code(self) -> int: ...
@@ -63,6 +64,7 @@ class virConnect:  # noqa: N801
     ) -> str: ...
     def getHostname(self) -> str: ...  # noqa: N802
     def getInfo(self) -> list[Any]: ...  # noqa: N802
+    def getMemoryStats(self, cellNum: int, flags: int = 0) -> dict[str, int]: ...  # noqa: N802, N803
     def getVersion(self) -> int: ...  # noqa: N802
     def isAlive(self) -> int: ...  # noqa: N802
     def listAllDomains(self, flags: int = 0) -> list[virDomain]: ...  # noqa: N802

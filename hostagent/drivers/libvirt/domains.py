@@ -124,8 +124,9 @@ def undefine(conn: libvirt.virConnect, instance: str) -> None:
 
 def host_facts(conn: libvirt.virConnect) -> tuple[int, int, int]:
     """The hypervisor's version number, the host's memory in MiB, its CPUs."""
-    _, memory_mib, cpus, *_ = conn.getInfo()
-    return conn.getVersion(), int(memory_mib), int(cpus)
+    # getInfo's memory adds up NUMA nodes, which leave out memory that was plugged in later.
+    memory_kib = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]
+    return conn.getVersion(), memory_kib // 1024, int(conn.getInfo()[2])
 
 
 def offers(conn: libvirt.virConnect, virt_type: str, machine: str) -> bool:
