@@ -19,7 +19,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.turn import (
-    ActorState,
     Decision,
     Event,
     Heard,
@@ -58,7 +57,7 @@ class Row(Struct, Generic[S], frozen=True):
     relay: bool = False
 
 
-def on(  # noqa: PLR0913  the columns of the table
+def on(
     while_: str | None,
     hearing: type[M],
     do: Callable[[S, M], Step[S]],
@@ -71,8 +70,8 @@ def on(  # noqa: PLR0913  the columns of the table
     """A row: in this state, hearing this, do that, then be in this state.
 
     ``when`` makes it a branch; rows are tried in order. ``log`` names the action a life row's command
-    is recorded under and remembered by: without it a repeated command is heard again. A life row with ``relay`` passes something on: it writes nothing and answers
-    nothing by itself.
+    is recorded under and remembered by: without it a repeated command is heard again. A life row with
+    ``relay`` passes something on: it writes nothing and answers nothing by itself.
     """
     return Row(while_, hearing, do, then, when, log, relay)
 
@@ -101,7 +100,7 @@ class Operation(Struct, Generic[S], frozen=True):
         return None
 
 
-def operation(  # noqa: PLR0913  the columns of the table
+def operation(
     name: str,
     *rows: Row[S],
     accepts: set[str] | frozenset[str],

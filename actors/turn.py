@@ -119,7 +119,7 @@ class ActorState(Struct, frozen=True, kw_only=True):
     alarm_at: float | None = None
     task: Task | None = None
 
-    def but(self, **changes: Any) -> Self:  # noqa: ANN401  the fields of a subclass are its own
+    def but(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         fields.update(changes)

@@ -9,7 +9,6 @@ from typing import Any, Union
 
 import msgspec
 
-
 from protocol import agent, command, errors, host, image, instance, project, scheduling
 from protocol.message import Bundle, Envelope, Message
 

@@ -8,7 +8,9 @@ from typing import Literal
 
 from protocol.message import Message
 
-RefusalCode = Literal["not_found", "conflict", "forbidden", "invalid", "quota", "unsupported", "late", "internal"]
+RefusalCode = Literal[
+    "not_found", "conflict", "forbidden", "invalid", "quota", "unsupported", "late", "internal"
+]  # fmt: skip
 
 
 class Refused(Message, frozen=True, tag="actor.refused"):

@@ -26,7 +26,7 @@ def address(kind: str, ident: str) -> Address:
 
 
 def kind_of(to: str) -> str:
-    """The part before the slash: ``instance``, ``host``, ``agent`` …"""
+    """The part before the slash: such as ``instance``, ``host`` or ``agent``."""
     return to.partition("/")[0]
 
 
@@ -42,7 +42,7 @@ def partition_of(to: str, partitions: int) -> int:
 
 def keyed_operation(project: str, user: str, method: str, path: str, key: str) -> OperationId:
     """The operation a client's idempotency key stands for: the same request is the same operation."""
-    return OperationId(str(uuid.uuid5(_OPERATION_SPACE, "\0".join((project, user, method, path, key)))))
+    return OperationId(str(uuid.uuid5(_OPERATION_SPACE, f"{project}\0{user}\0{method}\0{path}\0{key}")))
 
 
 def derived(operation: str, name: str) -> str:

@@ -85,7 +85,7 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
         guest = known.get((instance, room.generation))
         seen = guest.power_state if guest else None
         if seen is not room.seen and (guest is not None or room.seen is not None):
-            sends.append(_found(host, instance, room.generation, seen, guest.reason if guest else ""))
+            sends.append(_found(instance, room.generation, seen, guest.reason if guest else ""))
         if seen is None and room.seen is None and host.updated_at - room.since > CONFIRM_S:
             question = ConfirmClaim(host=host.id, instance=instance, generation=room.generation)
             sends.append(Send(address("instance", instance), question))
@@ -101,7 +101,7 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
     return host, [*sends, tell(host.but(life=UP))]
 
 
-def _found(host: Host, instance: str, generation: int, seen: PowerState | None, reason: str) -> Send:
+def _found(instance: str, generation: int, seen: PowerState | None, reason: str) -> Send:
     found = HostFound(
         instance=instance,
         generation=generation,

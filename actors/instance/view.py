@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.instance.model import Instance, T, V
+from actors.instance.model import Fault, Instance, T, V
 from protocol.instance import Flavor, ServerRequest
 from protocol.view import BASE, stamp
 
@@ -93,8 +93,7 @@ def server_json(vm: Instance) -> bytes:
     """The server object, in at most 15 µs: it is made in every turn.
 
     It has everything that some microversion or caller sees; gateway/compute/server_view.py picks.
-    ``_nics`` is for the gateway's own use. ``host_status`` is the gateway's to add: it changes without
-    the instance.
+    ``_nics`` is the gateway's own; it adds ``host_status``, which changes without the instance.
     """
     request, here, state = vm.request, vm.here, status(vm)
     ident, image, hostname = vm.id, request.image, here.hostname or None if here else None
@@ -113,10 +112,7 @@ def server_json(vm: Instance) -> bytes:
         "addresses": {} if vm.vm_state is V.BUILDING else _addresses(request),
         "accessIPv4": request.access_ipv4,
         "accessIPv6": request.access_ipv6,
-        "links": [
-            {"rel": "self", "href": f"{BASE}/compute/v2.1/servers/{ident}"},
-            {"rel": "bookmark", "href": f"{BASE}/compute/servers/{ident}"},
-        ],
+        "links": _links(ident),
         "OS-DCF:diskConfig": request.disk_config,
         "OS-EXT-AZ:availability_zone": (request.availability_zone or "nova") if here else "",
         "config_drive": "True" if request.config_drive else "",
@@ -151,13 +147,20 @@ def server_json(vm: Instance) -> bytes:
     if state in _SHOWS_PROGRESS:
         server["progress"] = 100 if state == "ACTIVE" else 0
     if vm.fault is not None and state in _SHOWS_FAULT:
-        server["fault"] = {
-            "code": vm.fault.code,
-            "created": stamp(vm.fault.at),
-            "message": vm.fault.message,
-            **({"details": vm.fault.details} if vm.fault.details else {}),
-        }
+        server["fault"] = _fault(vm.fault)
     return _encode(server)
+
+
+def _links(ident: str) -> list[dict[str, str]]:
+    return [
+        {"rel": "self", "href": f"{BASE}/compute/v2.1/servers/{ident}"},
+        {"rel": "bookmark", "href": f"{BASE}/compute/servers/{ident}"},
+    ]
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    details = {"details": fault.details} if fault.details else {}
+    return {"code": fault.code, "created": stamp(fault.at), "message": fault.message, **details}
 
 
 _SHOWS_PROGRESS: Final = frozenset({"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING"})

@@ -21,9 +21,8 @@ from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome,
 from actors.runtime.holding import Held, proposed
 from actors.turn import ActorState
 from bus.mailbox import Bus, BusUnavailable, Parcel, Queue
-from bus.topology import is_host
+from bus.topology import is_host, queue_of
 from bus.topology import partition as partition_queue
-from bus.topology import queue_of
 from process.clock import Clock
 from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
 from protocol.ids import ACTOR_KINDS, ident_of, kind_of, partition_of
@@ -138,7 +137,7 @@ class Worker:
             while not self._stopping:
                 await self._round()
             await self._hand_back()
-            while self._outbox and not publisher.done():
+            while self._outbox and not publisher.done():  # noqa: ASYNC110  once, at the end of the process
                 await asyncio.sleep(0.01)
         finally:
             publisher.cancel()

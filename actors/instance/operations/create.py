@@ -21,8 +21,9 @@ from actors.instance.model import (
     guest_spec,
     pair,
     release,
+    to_guest,
+    without,
 )
-from actors.instance.model import to_guest, without
 from actors.machine import on, operation
 from actors.turn import Send, Sends, Step
 from protocol.agent import GuestDestroyed, GuestProgress, GuestStarted, SpawnGuest
@@ -150,7 +151,8 @@ def no_claim(vm: Instance, failed: StepFailed) -> Step[Instance]:
 
 
 def not_cleared(vm: Instance, failed: StepFailed) -> Step[Instance]:
-    reason = f"{vm.fault.message if vm.fault else failed.reason}; its host does not answer. Delete the server to free it."
+    what = vm.fault.message if vm.fault else failed.reason
+    reason = f"{what}; its host does not answer. Delete the server to free it."
     return _failed(vm, Fault(500, reason, vm.updated_at, failed.code)), []
 
 
