@@ -156,12 +156,12 @@ async def publish_until_taken(bus: Bus, batch: list[Parcel]) -> None:
 async def settled(bus: Bus, queue: Queue, ready: int) -> None:
     """Wait until the broker counts ``ready`` messages: it hears of closed channels a little later."""
     async with asyncio.timeout(PATIENCE_S):
-        while await bus.waiting(queue.name) != ready:  # noqa: ASYNC110  nothing tells when a broker is ready
+        while await bus.waiting(queue.name) != ready:
             await asyncio.sleep(0.01)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let others run until a condition holds."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  counters have no event
+        while not condition():
             await asyncio.sleep(0)
