@@ -23,7 +23,7 @@ from process.settings import Settings, SettingsError
 from protocol.ids import HostId
 from store.embedded import EmbeddedPostgres
 
-READY_MAX_S = 60.0
+ENROL_AT_ONCE = 100
 
 
 async def up(wiring: Wiring) -> int:
@@ -77,11 +77,27 @@ async def _run(wiring: Wiring, base_url: str, began: float) -> int:
     gateway = await make_gateway(wiring)
     hypervisor = await choose_hypervisor(wiring, driver_settings(settings, "libvirt", settings.state_path))
     identities = _hosts(settings, wiring, hypervisor)
-    agents = [agent_part(wiring, identity, folder) for folder, identity in identities]
-    welcome = Part(
-        "welcome", lambda: _welcome(wiring, gateway.commands, identities, base_url, began, hypervisor)
-    )
-    return await run_parts([*gateway.parts(), *agents, *schedulers, *workers, welcome], wiring.log)
+    enrolled = asyncio.Event()
+    agents = [_after(enrolled, agent_part(wiring, identity, folder)) for folder, identity in identities]
+
+    async def welcome() -> None:
+        await _enrol(wiring, gateway.commands, identities)
+        enrolled.set()
+        _greet(wiring, len(identities), hypervisor, base_url, began)
+        await asyncio.Event().wait()
+
+    parts = [*gateway.parts(), *agents, *schedulers, *workers, Part("welcome", welcome)]
+    return await run_parts(parts, wiring.log)
+
+
+def _after(event: asyncio.Event, part: Part) -> Part:
+    """The same part, begun when the event has come: an unknown host's reports are heard by nobody."""
+
+    async def run() -> None:
+        await event.wait()
+        await part.run()
+
+    return Part(part.name, run, part.drain, part.fatal)
 
 
 def _hosts(settings: Settings, wiring: Wiring, hypervisor: str) -> list[tuple[Path, HostIdentity]]:
@@ -120,38 +136,29 @@ def driver_settings(settings: Settings, hypervisor: str, folder: Path) -> dict[s
     return options
 
 
-async def _welcome(
-    wiring: Wiring,
-    commands: BusCommands,
-    identities: list[tuple[Path, HostIdentity]],
-    base_url: str,
-    began: float,
-    hypervisor: str,
-) -> None:
-    """Enrol the hosts, then say that the cloud is there; ends when that is done."""
+async def _enrol(wiring: Wiring, commands: BusCommands, identities: list[tuple[Path, HostIdentity]]) -> None:
+    """Make the hosts known; on later starts nothing changes."""
     bus = wiring.bus("enrolment")
     for _, identity in identities:
         await bus.declare(topology.host(identity.host))
     zone = wiring.settings.availability_zone
-    for start in range(0, len(identities), 100):
-        await asyncio.gather(
-            *(
-                enrol_actor(wiring.clock, commands, identity, zone)
-                for _, identity in identities[start : start + 100]
-            )
-        )
+    for start in range(0, len(identities), ENROL_AT_ONCE):
+        some = identities[start : start + ENROL_AT_ONCE]
+        await asyncio.gather(*(enrol_actor(wiring.clock, commands, identity, zone) for _, identity in some))
+
+
+def _greet(wiring: Wiring, hosts: int, hypervisor: str, base_url: str, began: float) -> None:
+    """Say that the cloud is there, where, and what to try."""
     state = wiring.settings.state_path
     took = wiring.clock.monotonic() - began
     print(
         f"\nStarling is up at {base_url} after {took:.1f} s"
-        f" ({len(identities)} {hypervisor} host{'s' if len(identities) != 1 else ''}).\n"
+        f" ({hosts} {hypervisor} host{'s' if hosts != 1 else ''}).\n"
         f"Credentials: {state / 'clouds.yaml'} (clouds starling and demo), {state / 'openrc'}\n\nTry:\n"
         f"  export OS_CLIENT_CONFIG_FILE={state / 'clouds.yaml'}\n"
         f"  openstack --os-cloud starling hypervisor list\n"
         f"  openstack --os-cloud demo flavor list\n"
-        f"  openstack --os-cloud demo server create --flavor m1.nano --image IMAGE --network shared"
-        f" --wait first\n"
+        f"  openstack --os-cloud demo server create --flavor m1.nano --image IMAGE --network shared --wait first\n"
         f"\nCtrl-C stops it; everything is kept.\n",
         flush=True,
     )
-    await asyncio.Event().wait()

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from gateway.compute.routes import API as COMPUTE
 from gateway.identity.routes import API as IDENTITY
+from gateway.image.routes import API as IMAGE
 from gateway.route import Api
 
-APIS: Final[tuple[Api, ...]] = (IDENTITY,)
+APIS: Final[tuple[Api, ...]] = (IDENTITY, COMPUTE, IMAGE)
