@@ -17,7 +17,7 @@ from actors.machine import Kind, decide
 from actors.turn import ActorState, Decision, Event, Heard, OperationRecord, Send, due_at
 from protocol.agent import GuestConsole, GuestFact, Heartbeat, HostReport
 from protocol.codec import decode_message, encode_envelopes, encode_message
-from protocol.command import Tick
+from protocol.command import Command, Tick
 from protocol.errors import Refused, StepFailed
 from protocol.ids import ACTOR_KINDS, address, ident_of, kind_of, partition_of
 from protocol.message import Envelope, Message
@@ -25,6 +25,8 @@ from store.turn import ActorRow, Batch, EventRow, OperationRow, Parked, Partitio
 
 STORY_LENGTH: Final = 12
 """Messages remembered per cached actor, for the report on a message that was parked."""
+REFUSALS_MAX: Final = 16
+"""Refusals remembered per cached actor; the oldest go first."""
 FROM_HOSTS: Final = (GuestFact, GuestConsole, Heartbeat, HostReport)
 
 Seal = Callable[[str, Message, float], Message]
@@ -44,11 +46,18 @@ class Incoming(Struct, frozen=True):
 
 
 class Cached(Struct):
-    """An actor in memory: its state (None: there is none yet), the version its row has, its story."""
+    """An actor in memory: its state (None: there is none yet), the version its row has, its story.
+
+    ``refusals`` answer further copies of a refused command alike: who was told "no" must not see it
+    happen because the state has changed before the next copy. Copies share operation and ``answer_by``;
+    a client that really asks again has another ``answer_by``. Nothing of this needs to be durable: a
+    gateway waits for the answers to all the copies it sent itself.
+    """
 
     state: ActorState | None
     stored: int
     story: deque[str]
+    refusals: dict[tuple[str, float], Refused] = {}
 
 
 class Outcome(Struct):
@@ -125,7 +134,7 @@ class Draft:
         cached.story.append(f"{self._now:.3f} {type(heard.message).__name__} {heard.operation}")
         self._turns += 1
         try:
-            decision = decide(kind, cached.state, heard, self._now, key[1])
+            decision = _again(cached, heard) or decide(kind, cached.state, heard, self._now, key[1])
             self._take(key, cached, decision, heard, incoming)
         except Exception as error:  # noqa: BLE001  a bug in a step must not take the batch with it
             self._park(incoming, error)
@@ -149,6 +158,7 @@ class Draft:
         self, key: tuple[str, str], cached: Cached, decision: Decision[Any], heard: Heard, incoming: Incoming
     ) -> None:
         sends = [(send, self._envelope(send, incoming)) for send in decision.sends]
+        _remember(cached, decision, heard)
         if decision.changed and decision.state is not None:
             self._changed.setdefault(key, cached.stored)
             cached.state = decision.state
@@ -241,6 +251,23 @@ class Draft:
             gone=kind.gone(state),
             columns=kind.columns(state),
         )
+
+
+def _again(cached: Cached, heard: Heard) -> Decision[Any] | None:
+    """The same answer to another copy of a refused command."""
+    refused = cached.refusals.get((heard.operation, heard.answer_by))
+    if refused is None or not isinstance(heard.message, Command):
+        return None
+    return Decision(cached.state, [Send(heard.reply_to, refused, heard.operation)], [], [], changed=False)
+
+
+def _remember(cached: Cached, decision: Decision[Any], heard: Heard) -> None:
+    refused = next((send.message for send in decision.sends if isinstance(send.message, Refused)), None)
+    if refused is None or not heard.answer_by:
+        return
+    cached.refusals[heard.operation, heard.answer_by] = refused
+    if len(cached.refusals) > REFUSALS_MAX:
+        del cached.refusals[next(iter(cached.refusals))]
 
 
 def _due(cached: Cached, kind: Kind[Any]) -> float | None:

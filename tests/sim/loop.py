@@ -77,6 +77,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, events.TimerHandle]] = []
         self._sequence = 0
         self._ending = False
+        self._stopped: dict[str, SimProcess] = {}
         self.set_task_factory(_make_task)
         self.set_exception_handler(_note_failure)
 
@@ -126,6 +127,7 @@ class SimLoop(asyncio.BaseEventLoop):
             process = context.get(PROCESS)
             if process is not None and process.stopped and not self._ending:
                 process.held.append(handle)
+                self._stopped[process.name] = process
                 continue
             self.turns += 1
             try:
@@ -159,6 +161,8 @@ class SimLoop(asyncio.BaseEventLoop):
         """Cancel whatever still runs, so that nothing is left to the garbage collector."""
         self.failures = []
         self._ending = True
+        for process in self._stopped.values():
+            self.thaw(process)
         tasks = sorted((task for task in asyncio.all_tasks(self) if not task.done()), key=hash)
         for task in tasks:
             task.cancel()
