@@ -39,7 +39,7 @@ class Openstack:
         """What the client says when it is refused. Fails when it is not."""
         done = self._run(words)
         assert done.returncode != 0, f"openstack {' '.join(words)} was not refused: {done.stdout}"
-        return done.stderr
+        return done.stderr + done.stdout
 
     def text(self, *words: str) -> str:
         """The client's output as it is."""
@@ -156,6 +156,7 @@ class Story:
 
     def delete(self) -> None:
         self._demo.text("server", "delete", "--wait", self.server)
-        assert "No server" in self._demo.fails("server", "show", self.server)
+        said = self._demo.fails("server", "show", self.server)
+        assert "found" in said.lower(), said
         self._demo.text("image", "delete", "guest")
         self._demo.text("keypair", "delete", "story")
