@@ -21,7 +21,7 @@ from gateway.compute.schema import (
     INT_MAX,
     Body,
     Boolean,
-    Description,
+    LongText,
     Name,
     check,
     since,
@@ -59,7 +59,7 @@ class NewFlavor(Body, frozen=True):
     ephemeral: _Size | UnsetType = field(name="OS-FLV-EXT-DATA:ephemeral", default=UNSET)
     rxtx_factor: float | Annotated[str, Meta(pattern=r"\A[0-9]{1,9}(\.[0-9]{1,9})?\Z")] | UnsetType = UNSET
     is_public: Boolean | UnsetType = field(name="os-flavor-access:is_public", default=UNSET)
-    description: Annotated[Description | UnsetType, since(55)] = UNSET
+    description: Annotated[LongText | UnsetType, since(55)] = UNSET
 
 
 class CreateBody(Body, frozen=True):
@@ -71,7 +71,7 @@ class CreateBody(Body, frozen=True):
 class FlavorChange(Body, frozen=True):
     """``flavor`` of PUT /flavors/{id}."""
 
-    description: Annotated[str, Meta(max_length=255)] | None
+    description: LongText
 
 
 class UpdateBody(Body, frozen=True):

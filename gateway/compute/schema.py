@@ -87,8 +87,9 @@ def _text(value: Any) -> str:
 
 
 def _base64(value: Any) -> str:
+    """Line breaks are fine: many tools wrap what they encode."""
     try:
-        base64.b64decode(value, validate=True)
+        base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
         return "is not base64"
     return ""
@@ -116,6 +117,7 @@ def _whole(value: Any) -> str:
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255), _format(_name)]
 Zone: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255), _format(_zone)]
 Description: TypeAlias = Annotated[str, Meta(max_length=255), _format(_text)] | None
+LongText: TypeAlias = Annotated[str, Meta(max_length=65535), _format(_text)] | None
 Uuid: TypeAlias = Annotated[
     str,
     Meta(pattern=r"\A[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}\Z"),

@@ -4,7 +4,6 @@ Source: RFC 4253 §6.6 (fingerprints as Nova shows them are MD5 over the key blo
 """
 
 import base64
-import binascii
 import hashlib
 
 from cryptography import x509
@@ -29,8 +28,8 @@ def ssh_fingerprint(public_key: str) -> str:
     try:
         load_ssh_public_key(public_key.encode())
         blob = base64.b64decode(public_key.split()[1], validate=True)
-    except (UnsupportedAlgorithm, binascii.Error, IndexError) as error:
-        raise ValueError(str(error)) from error
+    except (UnsupportedAlgorithm, ValueError, IndexError) as error:
+        raise ValueError("not a public key in OpenSSH's format") from error
     return _colons(hashlib.md5(blob, usedforsecurity=False).hexdigest())
 
 

@@ -35,7 +35,7 @@ NETWORKS_MAX = 32
 SECURITY_GROUPS_MAX = 64
 TAGS_MAX = 50
 
-Hints: TypeAlias = dict[Annotated[str, Meta(max_length=255)], str | list[str]]
+Hints: TypeAlias = dict[Annotated[str, Meta(max_length=255)], Any]
 Certificates: TypeAlias = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=255)]], Meta(min_length=1, max_length=50)
 ]

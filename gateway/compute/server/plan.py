@@ -4,6 +4,9 @@ Nothing is written here. The checks are in the API's order, references before qu
 the last word on the quota.
 """
 
+from typing import Any
+
+import msgspec
 from msgspec import UNSET, Struct
 
 from gateway.compute.query import minor
@@ -29,6 +32,8 @@ from store.pool import Connection
 COUNT_MAX = 1000
 """Servers of one request, whatever the quota says."""
 _FORCED_HOST_RULE = "compute:servers:create:forced_host"
+_WORDS_FROM = 37
+"""Networks may be ``auto`` or ``none`` from this microversion on."""
 _NO_IMAGE = (
     "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping "
     "combination is not valid."
@@ -67,7 +72,9 @@ async def plan_for(request: Request, connection: Connection, body: CreateBody, l
         raise Problem(400, "Invalid imageRef provided." if wish.image == "" else _NO_IMAGE)
     image, properties = await find_image(connection, caller, wish.image, flavor)
     keys = {} if wish.key_name is UNSET else await find_key(connection, caller, wish.key_name)
-    certificates = wish.trusted_image_certificates
+    certificates = wish.trusted_image_certificates or []
+    if len(set(certificates)) < len(certificates):
+        raise Problem(400, "Invalid input for field/attribute trusted_image_certificates: not unique.")
     planned = ServerRequest(
         name=wish.name.strip(),
         flavor=flavor,
@@ -79,18 +86,18 @@ async def plan_for(request: Request, connection: Connection, body: CreateBody, l
         tags=() if wish.tags is UNSET else tuple(dict.fromkeys(wish.tags)),
         key_name=None if wish.key_name is UNSET else wish.key_name,
         public_keys=keys,
-        user_data="" if wish.user_data is UNSET else wish.user_data,
+        user_data="" if wish.user_data is UNSET else "".join(wish.user_data.split()),
         config_drive=truth(wish.config_drive),
         security_groups=_groups(wish),
         availability_zone=zone,
         hints=_hints(body),
         forced_host=host,
-        trusted_certificates=() if certificates in (UNSET, None) else tuple(certificates),
+        trusted_certificates=tuple(certificates),
         disk_config="MANUAL" if wish.disk_config is UNSET else wish.disk_config,
         access_ipv4="" if wish.access_ipv4 is UNSET else wish.access_ipv4,
         access_ipv6="" if wish.access_ipv6 is UNSET else wish.access_ipv6,
     )
-    networks = wanted_networks(wish)
+    networks = wanted_networks(wish, minor(request))
     if most > 1 and (wish.hostname is not UNSET or any(one.fixed_ip for one in networks)):
         raise Problem(400, "A hostname or a fixed IP is for one server; max_count asks for more.")
     count = await _affordable(connection, caller.project_id, limits, flavor, least, most)
@@ -170,23 +177,35 @@ def _groups(wish: NewServer) -> tuple[str, ...]:
 
 
 def _hints(body: CreateBody) -> dict[str, str | list[str]]:
+    """The scheduler's hints; what is neither text nor a list of texts goes on as JSON text."""
     hints = body.hints if body.hints is not UNSET else body.old_hints
     if hints is UNSET:
         return {}
     if "group" in hints:
         raise Problem(400, f"Instance group {hints['group']} could not be found.")
+    found = {name: _hint(value) for name, value in hints.items()}
     for name in ("same_host", "different_host"):
-        value = hints.get(name, [])
+        value = found.get(name, [])
         if not all(map(is_uuid, [value] if isinstance(value, str) else value)):
             raise Problem(400, f"Invalid input for field/attribute {name}: not the id of a server.")
-    return hints
+    return found
 
 
-def wanted_networks(wish: NewServer) -> tuple[WantedNetwork, ...]:
+def _hint(value: Any) -> str | list[str]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def wanted_networks(wish: NewServer, minor: int) -> tuple[WantedNetwork, ...]:
     """The networks of a new server; without any word about them the one that would be chosen.
 
     Raises Problem 400, and 501 for a port that exists already.
     """
+    if isinstance(wish.networks, str) and minor < _WORDS_FROM:
+        raise Problem(400, f"Invalid input for field/attribute networks: {wish.networks!r} is not a list.")
     if not wish.networks or wish.networks == "auto":
         return (WantedNetwork(optional=wish.networks != "auto"),)
     if isinstance(wish.networks, str):

@@ -82,7 +82,8 @@ class Actors:
         marks = ", ".join(f"${n}" for n in range(1, len(names) + 1))
         sets = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
         await self.pool.execute(
-            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {sets}",
+            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"
+            f" ON CONFLICT (id) DO UPDATE SET {sets}",
             *values,
         )
         for record in records or []:
@@ -126,7 +127,14 @@ class Compute:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def call(
-        self, method: str, path: str, json: Any = None, *, who: str = "member", version: str = "", **headers: str
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        who: str = "member",
+        version: str = "",
+        **headers: str,
     ) -> tuple[int, Any]:
         """Status and decoded body of one call."""
         sent = {
