@@ -35,6 +35,7 @@ from protocol.agent import (
     GuestFact,
     GuestFailed,
     GuestProgress,
+    GuestSeen,
     LookAtGuest,
 )
 from protocol.codec import decode_message, encode_message
@@ -118,7 +119,13 @@ class Agent:
             log=self._log,
         )
         self._presence = Presence(
-            host=host, outbox=self._outbox, driver=driver, lease=self.lease, clock=clock, log=self._log
+            host=host,
+            outbox=self._outbox,
+            driver=driver,
+            lease=self.lease,
+            clock=clock,
+            over=lambda: {entry.instance: self._over(entry) for entry in journal.entries()},
+            log=self._log,
         )
         self._console = ConsoleReader(driver, journal, self._outbox, self._log)
         self._intake = Intake(host=host, bus=bus, lease=self.lease, console=self._console, log=self._log)
@@ -126,6 +133,7 @@ class Agent:
         self._patient_places = asyncio.Semaphore(settings.patient_operations_max)
         self._desks: dict[str, Desk] = {}
         self._admitting: dict[tuple[str, Pair], Order] = {}
+        self._unrecorded: dict[str, Pair] = {}
         self._commands: dict[tuple[str, str], int] = {}
         self._reconnects = 0
         self._driver_ready = asyncio.Event()
@@ -329,8 +337,11 @@ class Agent:
                 self._refuse(order, "stale", "A later command for this instance has arrived before.")
             return
         began = self._clock.monotonic()
+        after = self._over(entry)
         fact = await self._attempt(desk, order)
         outcome = "interrupted"
+        if isinstance(fact, GuestSeen):
+            fact = msgspec.structs.replace(fact, after=after)
         if fact is not None:
             self._presence.changed(fact)
             outcome = fact.code if isinstance(fact, GuestFailed) else "done"
@@ -351,6 +362,13 @@ class Agent:
             outcome=outcome,
             duration_ms=round((self._clock.monotonic() - began) * 1000),
         )
+
+    def _over(self, entry: JournalEntry | None) -> int:
+        """The number of the last command to a guest that is over: done, failed or ended by another."""
+        if entry is None:
+            return 0
+        over = entry.answer or self._unrecorded.get(entry.instance) == entry.pair
+        return entry.number if over else entry.number - 1
 
     def _is_late(self, entry: JournalEntry, order: Order) -> bool:
         if order.command.number == UNASKED:
@@ -401,7 +419,9 @@ class Agent:
         answer = encode_message(fact)
         try:
             await self._journal.record(msgspec.structs.replace(entry, command=b"", answer=answer))
+            self._unrecorded.pop(fact.instance, None)
         except JournalFull as error:
+            self._unrecorded[fact.instance] = order.pair
             # It is done, so say so. Asked again before there is space, it is done again: that is safe.
             self._log.warning("answer.not_journaled", instance=fact.instance, reason=str(error))
         self._answer(order, answer)
@@ -484,7 +504,7 @@ class Agent:
             desk.put(Order(look, b""))
             return
         state = msgspec.structs.replace(event.state, reason=event.reason or event.state.reason)
-        fact = seen(look, state)
+        fact = seen(look, state, self._over(entry))
         self._presence.changed(fact)
         self._tell(fact)
 

@@ -132,8 +132,8 @@ async def perform(driver: Driver, command: GuestCommand, progress: Progress) -> 
             raise DriverError("unsupported", f"this host cannot do {type(command).__name__}")
 
 
-def seen(command: GuestCommand, state: GuestState | None) -> GuestSeen:
-    """What a look has found."""
+def seen(command: GuestCommand, state: GuestState | None, after: int = 0) -> GuestSeen:
+    """What a look has found. ``after`` is the number of the last command that was over before it."""
     return GuestSeen(
         instance=command.instance,
         generation=command.generation,
@@ -141,6 +141,7 @@ def seen(command: GuestCommand, state: GuestState | None) -> GuestSeen:
         power_state=PowerState.NOSTATE if state is None else state.power_state,
         reason="" if state is None else state.reason,
         exists=state is not None,
+        after=after,
     )
 
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
 from structlog.typing import FilteringBoundLogger
 
 from hostagent.driver import Driver, DriverError
@@ -46,16 +47,20 @@ class Presence:
         driver: Driver,
         lease: Lease,
         clock: Clock,
+        over: Callable[[], dict[str, int]],
         log: FilteringBoundLogger,
     ) -> None:
+        """``over`` gives, per instance, the number of the last command to it that is over."""
         self.due = asyncio.Event()
         self._to = address("host", host)
         self._outbox = outbox
         self._driver = driver
         self._lease = lease
         self._clock = clock
+        self._over = over
         self._log = log
         self._session = clock.uuid()
+        self._reports = 0
         self._changed: dict[str, GuestState | None] | None = None
 
     async def beat(self, heartbeat_s: float) -> None:
@@ -92,26 +97,35 @@ class Presence:
         if isinstance(fact, GuestDestroyed) or (isinstance(fact, GuestSeen) and not fact.exists):
             self._changed[fact.instance] = None
             return
-        after = fact.power_state if isinstance(fact, GuestSeen) else _STATE_AFTER.get(type(fact))
-        if after is not None:
+        state = fact.power_state if isinstance(fact, GuestSeen) else _STATE_AFTER.get(type(fact))
+        if state is not None:
             self._changed[fact.instance] = GuestState(
-                instance=fact.instance, generation=fact.generation, power_state=after
+                instance=fact.instance,
+                generation=fact.generation,
+                power_state=state,
+                after=fact.after if isinstance(fact, GuestSeen) else fact.number,
             )
 
     async def _report_once(self) -> list[GuestState]:
         inventory = await self._driver.inventory()
         # The list is as old as its first row when it comes back: what changed meanwhile is laid over it.
         self._changed = {}
+        over = self._over()
         try:
-            listed = {guest.instance: guest for guest in await self._driver.guests()}
+            listed = {
+                guest.instance: replace(guest, after=over.get(guest.instance, 0))
+                for guest in await self._driver.guests()
+            }
             for instance, state in self._changed.items():
                 listed.pop(instance, None)
                 if state is not None:
                     listed[instance] = state
         finally:
             self._changed = None
+        self._reports += 1
         report = HostReport(
             session=self._session,
+            sequence=self._reports,
             inventory=inventory,
             guests=tuple(listed.values()),
             clock_offset_s=self._lease.clock_offset_s,

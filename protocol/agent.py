@@ -104,11 +104,15 @@ class GuestDestroyed(GuestFact, frozen=True, tag="host.guest_destroyed"):
 
 
 class GuestSeen(GuestFact, frozen=True, tag="host.guest_seen"):
-    """What the hypervisor has: an answer to LookAtGuest, or unasked (number 0) when it changed."""
+    """What the hypervisor has: an answer to LookAtGuest, or unasked (number 0) when it changed.
+
+    ``after`` is the number of the last command that was over when the agent looked.
+    """
 
     power_state: PowerState
     reason: str = ""
     exists: bool = True
+    after: int = 0
 
 
 class GuestFailed(GuestFact, frozen=True, tag="host.guest_failed"):
@@ -163,9 +167,13 @@ class HeartbeatHeard(Message, frozen=True, tag="hostactor.heartbeat_heard"):
 
 
 class HostReport(Message, frozen=True, tag="host.report"):
-    """What the host is and which guests are on it now: at start, periodically, after reconnects."""
+    """What the host is and which guests are on it now: at start, periodically, after reconnects.
+
+    ``sequence`` counts the reports of one session from 1.
+    """
 
     session: str
     inventory: HostInventory
     guests: tuple[GuestState, ...]
     clock_offset_s: float = 0.0
+    sequence: int = 1

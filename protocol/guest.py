@@ -62,12 +62,17 @@ class GuestSpec(Struct, frozen=True, kw_only=True):
 
 
 class GuestState(Struct, frozen=True, kw_only=True):
-    """A guest as the hypervisor has it now. ``generation`` is the one it was made with."""
+    """A guest as the hypervisor has it now. ``generation`` is the one it was made with.
+
+    ``after`` is the number of the last command to it that was over when this was seen: it orders what
+    is reported unasked among the answers to commands. Agents fill it in.
+    """
 
     instance: str
     generation: int
     power_state: PowerState
     reason: str = ""
+    after: int = 0
 
 
 class HostInventory(Struct, frozen=True, kw_only=True):

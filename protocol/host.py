@@ -55,13 +55,24 @@ class ConfirmClaim(Message, frozen=True, tag="hostactor.confirm_claim"):
 
 
 class HostFound(Message, frozen=True, tag="hostactor.guest_found"):
-    """The host's report says this about the instance's guest; ``exists`` false: no trace of it."""
+    """The host's report says this about the instance's guest; ``exists`` false: no trace of it.
+
+    ``after`` is the number of the last command to the guest that was over then.
+    """
 
     instance: str
     generation: int
     power_state: PowerState
     exists: bool = True
     reason: str = ""
+    after: int = 0
+
+
+class TellAgain(Message, frozen=True, tag="instance.tell_again"):
+    """The instance was busy when it was told of its guest: say it again with the next report."""
+
+    instance: str
+    generation: int
 
 
 class HostView(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from actors.host.model import (
     DOWN,
     DOWN_S,
     ENROLLING,
+    SESSIONS_MAX,
     SUSPECT,
     SUSPECT_S,
     TOMBSTONES_MAX,
@@ -25,7 +26,7 @@ from actors.turn import Heard, Send, Step
 from protocol.agent import Heartbeat, HeartbeatHeard, HostReport
 from protocol.command import Command, Tick
 from protocol.errors import Refused
-from protocol.guest import PowerState
+from protocol.guest import GuestState, PowerState
 from protocol.host import (
     ClaimRefused,
     ConfirmClaim,
@@ -35,6 +36,7 @@ from protocol.host import (
     HostFound,
     HostReleased,
     SetHostService,
+    TellAgain,
 )
 from protocol.ids import address, ident_of, kind_of
 from protocol.instance import ClaimHost, ClaimStands, ReleaseHost
@@ -64,12 +66,25 @@ def enrol(host: Host, wish: EnrolHost) -> Step[Host]:
     return host, [tell(host)]
 
 
+def fresh(host: Host, said: Heartbeat | HostReport) -> bool:
+    """Not of an earlier run of the agent, and no report older than the last: a late copy says what was."""
+    if said.session in host.sessions_before:
+        return False
+    return isinstance(said, Heartbeat) or said.session != host.session or said.sequence > host.report_sequence
+
+
+def _in_session(host: Host, session: str) -> Host:
+    if session == host.session:
+        return host
+    before = (*host.sessions_before, host.session)[-SESSIONS_MAX:]
+    return host.but(session=session, sessions_before=before, report_sequence=0)
+
+
 def hear(host: Host, beat: Heartbeat) -> Step[Host]:
     was = host.life
-    host = host.but(
+    host = _in_session(host, beat.session).but(
         heard_at=host.updated_at,
         alarm_at=host.updated_at + SUSPECT_S,
-        session=beat.session,
         clock_offset_s=beat.sent_at - host.updated_at,
     )
     answer = Send(address("agent", host.id), HeartbeatHeard(sent_at=beat.sent_at, heard_at=host.updated_at))
@@ -83,16 +98,20 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
     sends: list[Send] = []
     for instance, room in host.claims.items():
         guest = known.get((instance, room.generation))
-        seen = guest.power_state if guest else None
-        if seen is not room.seen and (guest is not None or room.seen is not None):
-            sends.append(_found(instance, room.generation, seen, guest.reason if guest else ""))
-        if seen is None and room.seen is None and host.updated_at - room.since > CONFIRM_S:
+        if guest is None:
+            news = room.seen is not None or not room.told
+        else:
+            news = (guest.power_state, guest.after) != (room.seen, room.after) or not room.told
+        if news:
+            sends.append(_found(instance, room.generation, guest))
+        if guest is None and room.seen is None and host.updated_at - room.since > CONFIRM_S:
             question = ConfirmClaim(host=host.id, instance=instance, generation=room.generation)
             sends.append(Send(address("instance", instance), question))
-        claims[instance] = replace(room, seen=seen)
-    host = host.but(
+        seen, after = (guest.power_state, guest.after) if guest else (None, room.after)
+        claims[instance] = replace(room, seen=seen, after=after, told=True)
+    host = _in_session(host, report.session).but(
+        report_sequence=report.sequence,
         inventory=report.inventory,
-        session=report.session,
         claims=claims,
         heard_at=host.updated_at,
         alarm_at=host.updated_at + SUSPECT_S,
@@ -101,15 +120,23 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
     return host, [*sends, tell(host.but(life=UP))]
 
 
-def _found(instance: str, generation: int, seen: PowerState | None, reason: str) -> Send:
+def _found(instance: str, generation: int, guest: GuestState | None) -> Send:
     found = HostFound(
         instance=instance,
         generation=generation,
-        power_state=seen or PowerState.NOSTATE,
-        exists=seen is not None,
-        reason=reason,
+        power_state=guest.power_state if guest else PowerState.NOSTATE,
+        exists=guest is not None,
+        reason=guest.reason if guest else "",
+        after=guest.after if guest else 0,
     )
     return Send(address("instance", instance), found)
+
+
+def tell_again(host: Host, wish: TellAgain) -> Step[Host]:
+    room = host.claims.get(wish.instance)
+    if room is None or room.generation != wish.generation:
+        return host, []
+    return host.but(claims={**host.claims, wish.instance: replace(room, told=False)}), []
 
 
 def suspect(host: Host, _: Tick) -> Step[Host]:
@@ -215,8 +242,9 @@ def columns(host: Host) -> tuple[Any, ...]:
 LIFE = (
     # while    hearing         do           then
     on(ANY,      EnrolHost,      enrol,       ANY,     log="enrol"),
-    on(ANY,      Heartbeat,      hear,        UP),
-    on(ANY,      HostReport,     take_report, UP),
+    on(ANY,      Heartbeat,      hear,        UP,      when=fresh),
+    on(ANY,      HostReport,     take_report, UP,      when=fresh),
+    on(ANY,      TellAgain,      tell_again,  ANY),
     on(UP,       Tick,           suspect,     SUSPECT, log="suspect"),
     on(SUSPECT,  Tick,           fall,        DOWN,    log="down"),
     on(ANY,      ClaimHost,      grant,       ANY,     when=has_room),

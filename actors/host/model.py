@@ -23,6 +23,9 @@ CONFIRM_S: Final = 3600.0
 TOMBSTONES_MAX: Final = 256
 """Released generations remembered, against a claim that comes after its own release."""
 
+SESSIONS_MAX: Final = 8
+"""Runs of the agent before the present one whose late messages are known for what they are."""
+
 ENROLLING: Final = "enrolling"
 UP: Final = "up"
 SUSPECT: Final = "suspect"
@@ -30,12 +33,18 @@ DOWN: Final = "down"
 
 
 class HeldRoom(Struct, frozen=True):
-    """One granted claim. ``seen`` is the guest's power state in the host's last report."""
+    """One granted claim.
+
+    ``seen`` is the guest's power state in the host's last report, after command number ``after``; ``told``
+    whether the instance has heard that.
+    """
 
     generation: int
     amount: Amount
     since: float
     seen: PowerState | None = None
+    after: int = 0
+    told: bool = True
 
 
 class Host(ActorState, frozen=True, kw_only=True):
@@ -46,6 +55,8 @@ class Host(ActorState, frozen=True, kw_only=True):
     hypervisor: str = "libvirt"
     inventory: HostInventory | None = None
     session: str = ""
+    sessions_before: tuple[str, ...] = ()
+    report_sequence: int = 0
     heard_at: float = 0.0
     clock_offset_s: float = 0.0
     disabled: bool = False

@@ -18,7 +18,7 @@ from actors.turn import Heard, Refusal, Send, Step
 from protocol.agent import ConsoleRead, GuestConsole, GuestFact, GuestSeen, ReadGuestConsole
 from protocol.command import Command
 from protocol.errors import Refused
-from protocol.host import ClaimRefused, ConfirmClaim, HostClaimed, HostFound, HostReleased
+from protocol.host import ClaimRefused, ConfirmClaim, HostClaimed, HostFound, HostReleased, TellAgain
 from protocol.ids import address, kind_of
 from protocol.instance import (
     ClaimStands,
@@ -81,6 +81,8 @@ def relevant(vm: Instance, heard: Heard) -> bool:
 def _present(vm: Instance, message: Message) -> bool:
     if isinstance(message, GuestFact) and not (isinstance(message, GuestSeen) and message.number == 0):
         return vm.task is not None and message.number == vm.task.number
+    if isinstance(message, GuestSeen | HostFound) and message.exists and message.after < vm.heard:
+        return False
     if isinstance(message, GuestSeen | HostFound | HostClaimed | ClaimRefused):
         return message.generation == vm.generation
     return True
@@ -99,6 +101,16 @@ def idle(vm: Instance, seen: GuestSeen | HostFound) -> bool:
     """Nothing runs, the guest is ours to speak of, and what is seen differs."""
     settled = vm.task is None and vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED}
     return settled and (seen.power_state is not vm.power_state or not seen.exists)
+
+
+def busy(vm: Instance, _: GuestSeen | HostFound) -> bool:
+    """A task is under way whose end will say what the guest is, or not."""
+    return vm.task is not None and vm.task.name != DELETE.name
+
+
+def ask_again(vm: Instance, seen: GuestSeen | HostFound) -> Step[Instance]:
+    """What is seen now may be news when the task is over: hear it again then."""
+    return vm, [Send(address("host", _here(vm).host), TellAgain(instance=vm.id, generation=seen.generation))]
 
 
 def stands(vm: Instance, asked: ConfirmClaim) -> Step[Instance]:
@@ -183,6 +195,8 @@ LIFE = (
     on(OPEN,   GuestConsole,    pass_console,  ANY, relay=True),
     on(OPEN,   GuestSeen,       notice,        ANY, when=idle, log="power_update"),
     on(OPEN,   HostFound,       notice_report, ANY, when=idle, log="power_update"),
+    on(OPEN,   GuestSeen,       ask_again,     ANY, when=busy, relay=True),
+    on(OPEN,   HostFound,       ask_again,     ANY, when=busy, relay=True),
     on(ANY,    ConfirmClaim,    stands,        ANY, relay=True),
 )
 # fmt: on

@@ -72,7 +72,11 @@ class Fault(Struct, frozen=True):
 
 
 class Instance(ActorState, frozen=True, kw_only=True):
-    """One instance. ``placements`` holds every host that may still hold something of it, newest last."""
+    """One instance. ``placements`` holds every host that may still hold something of it, newest last.
+
+    ``heard`` is the number of the last command whose outcome is in ``power_state``: what was seen before
+    it was over says nothing any more.
+    """
 
     project: str
     user: str
@@ -80,6 +84,7 @@ class Instance(ActorState, frozen=True, kw_only=True):
     vm_state: V = V.BUILDING
     power_state: PowerState = PowerState.NOSTATE
     generation: int = 0
+    heard: int = 0
     placements: tuple[Placement, ...] = ()
     candidates: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()

@@ -101,11 +101,12 @@ def note_progress(vm: Instance, _: GuestProgress) -> Step[Instance]:
     return vm, []
 
 
-def become_active(vm: Instance, _: GuestStarted) -> Step[Instance]:
+def become_active(vm: Instance, started: GuestStarted) -> Step[Instance]:
     return (
         vm.but(
             vm_state=V.ACTIVE,
             power_state=PowerState.RUNNING,
+            heard=started.number,
             launched_at=vm.launched_at or vm.updated_at,
             fault=None,
             candidates=(),

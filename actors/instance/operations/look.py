@@ -27,7 +27,13 @@ def look(vm: Instance, failed: StepFailed) -> Step[Instance]:
 
 def settle(vm: Instance, seen: GuestSeen) -> Step[Instance]:
     """Be what the hypervisor has; a guest that has vanished is an error."""
+    vm = vm.but(heard=max(vm.heard, seen.after))
     return as_seen(vm, seen.power_state, exists=seen.exists, reason=seen.reason), []
+
+
+def asked(vm: Instance, seen: GuestSeen) -> bool:
+    """It answers our question; what was seen unasked may be from before the failed command was over."""
+    return vm.task is not None and seen.number == vm.task.number
 
 
 def as_seen(vm: Instance, power: PowerState, *, exists: bool, reason: str) -> Instance:
@@ -52,7 +58,7 @@ def unknown(vm: Instance, failed: StepFailed) -> Step[Instance]:
 LOOK_S = 120.0
 # fmt: off
 LOOK = (
-    on(T.LOOKING, GuestSeen,  settle,  None),
+    on(T.LOOKING, GuestSeen,  settle,  None, when=asked),
     on(T.LOOKING, StepFailed, unknown, None),
 )
 # fmt: on

@@ -23,8 +23,8 @@ def thaw(vm: Instance, _: Message) -> Step[Instance]:
     return vm, [to_guest(vm, UnpauseGuest(**pair(vm)))]
 
 
-def is_frozen(vm: Instance, _: Message) -> Step[Instance]:
-    return vm.but(vm_state=V.PAUSED, power_state=PowerState.PAUSED), []
+def is_frozen(vm: Instance, paused: GuestPaused) -> Step[Instance]:
+    return vm.but(vm_state=V.PAUSED, power_state=PowerState.PAUSED, heard=paused.number), []
 
 
 # fmt: off

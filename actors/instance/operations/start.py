@@ -15,9 +15,10 @@ def start_guest(vm: Instance, _: Message) -> Step[Instance]:
     return vm, [to_guest(vm, StartGuest(**pair(vm), spec=guest_spec(vm)))]
 
 
-def runs(vm: Instance, _: Message) -> Step[Instance]:
+def runs(vm: Instance, started: GuestStarted) -> Step[Instance]:
     """The guest runs: active, and whatever was wrong is mended."""
-    return vm.but(vm_state=V.ACTIVE, power_state=PowerState.RUNNING, fault=None), []
+    running = PowerState.RUNNING
+    return vm.but(vm_state=V.ACTIVE, power_state=running, heard=started.number, fault=None), []
 
 
 # fmt: off

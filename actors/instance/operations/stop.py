@@ -19,8 +19,8 @@ def stop_guest(vm: Instance, _: Message) -> Step[Instance]:
     return vm, [to_guest(vm, order)]
 
 
-def is_off(vm: Instance, _: Message) -> Step[Instance]:
-    return vm.but(vm_state=V.STOPPED, power_state=PowerState.SHUTDOWN), []
+def is_off(vm: Instance, stopped: GuestStopped) -> Step[Instance]:
+    return vm.but(vm_state=V.STOPPED, power_state=PowerState.SHUTDOWN, heard=stopped.number), []
 
 
 # fmt: off
