@@ -1,19 +1,21 @@
 """The worker's store on PostgreSQL: ownership by compare-and-set, one transaction per batch.
 
-All SQL of the runtime is here. Every statement takes arrays, so a batch costs the same number of
-round trips whatever its size. The first statement of a commit is the fence: it updates the
-partition rows it owns and counts them, which also serialises it against a takeover.
+All SQL of the runtime is here and in ``store/commit.py``. Every statement takes arrays, so a batch costs the
+same number of round trips whatever its size. A commit is one statement; its fence updates the partition
+rows it owns and counts them, which also serialises it against a takeover.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import asyncpg
 
-from store.kinds import TABLES, Table
+from store.commit import COLUMNS, CONFLICT, FENCED, LAYOUT_SQL, Layout, commit_statement
+from store.kinds import TABLES
+from store.line import Line
+from store.pool import Connection, Pool
 from store.turn import (
-    ActorRow,
     Batch,
     Due,
     Fenced,
@@ -27,36 +29,6 @@ from store.turn import (
 )
 
 COMMIT_TIMEOUT_S: Final = 10.0
-_FIXED: Final = (("id", "text"), ("partition", "int2"), ("version", "int8"), ("state", "text"),
-                 ("due_at", "float8"), ("gone", "bool"))  # fmt: skip
-
-_FENCE = """
-UPDATE runtime.partition AS t SET marks = u.marks::int8[], event_n = u.event_n
-FROM unnest($2::int2[], $3::int8[], $4::text[], $5::int8[]) AS u(p, epoch, marks, event_n)
-WHERE t.p = u.p AND t.owner = $1 AND t.epoch = u.epoch
-"""
-_SEGMENTS = """
-INSERT INTO runtime.segment (source, destination, first, last, body)
-SELECT * FROM unnest($1::int2[], $2::int2[], $3::int8[], $4::int8[], $5::bytea[])
-"""
-_EVENTS = """
-INSERT INTO runtime.event (partition, n, type, subject, project_id, time, data)
-SELECT * FROM unnest($1::int2[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::text[])
-"""
-_OPERATIONS = """
-INSERT INTO runtime.operation AS o (id, subject, name, project_id, user_id, request_id, began_at, updated_at,
-                                    deadline, finished_at, outcome, reason, steps)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[],
-                     $8::float8[], $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
-ON CONFLICT (id) DO UPDATE SET subject = excluded.subject, name = excluded.name,
-    updated_at = excluded.updated_at, deadline = excluded.deadline,
-    finished_at = excluded.finished_at, outcome = excluded.outcome, reason = excluded.reason,
-    steps = excluded.steps
-"""
-_PARKED = """
-INSERT INTO runtime.parked (partition, address, body, error, story, at)
-SELECT * FROM unnest($1::int2[], $2::text[], $3::text[], $4::text[], $5::text[], $6::float8[])
-"""
 _UNPASSED = """
 SELECT s.source, s.destination, s.first, s.last, s.body FROM runtime.segment AS s
 JOIN unnest($1::int2[], $2::int2[], $3::int8[]) AS m(destination, source, mark)
@@ -81,26 +53,6 @@ RETURNING epoch, marks, event_n
 """
 
 
-def _insert_sql(table: Table) -> str:
-    columns = (*_FIXED, *table.columns)
-    arrays = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(columns, 1))
-    names = ", ".join(name for name, _ in columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
-
-
-def _update_sql(table: Table) -> str:
-    columns = (("expected", "int8"), *_FIXED, *table.columns)
-    arrays = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(columns, 1))
-    names = ", ".join(name for name, _ in columns)
-    sets = ", ".join(f"{name} = u.{name}" for name, _ in columns[3:])
-    return (
-        f"UPDATE {table.name} AS t SET {sets} FROM unnest({arrays}) AS u({names}) "  # noqa: S608
-        "WHERE t.id = u.id AND t.version = u.expected"
-    )
-
-
-_INSERT: Final = {kind: _insert_sql(table) for kind, table in TABLES.items()}
-_UPDATE: Final = {kind: _update_sql(table) for kind, table in TABLES.items()}
 _LOAD: Final = {
     kind: f"SELECT id, version, state FROM {table.name} WHERE id = ANY($1::text[])"  # noqa: S608
     for kind, table in TABLES.items()
@@ -116,25 +68,25 @@ def _touched(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-def _text(values: Sequence[int]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
-
-
 class PostgresTurnStore:
     """``store.turn.TurnStore`` on a pool that logs in as a member of ``starling_worker``."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._line = Line(pool, COMMIT_TIMEOUT_S)
+        self._layout: Layout = {}
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
-        try:
+    async def _connection(self) -> AsyncIterator[Connection]:
+        with _outages():
             async with self._pool.acquire(timeout=COMMIT_TIMEOUT_S) as connection:
                 yield connection
-        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-            raise StoreUnavailable(f"database: {type(error).__name__}: {error}") from error
-        except (asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
-            raise StoreUnavailable(f"database: {error}") from error
+
+    @asynccontextmanager
+    async def _own_line(self) -> AsyncIterator[Connection]:
+        with _outages():
+            async with self._line.use() as connection:
+                yield connection
 
     async def prepare(self, partitions: int) -> None:
         """Make the rows of a new cloud's partitions. Raises ValueError when the cloud has another count."""
@@ -203,12 +155,12 @@ class PostgresTurnStore:
             )
 
     async def load(self, kind: str, ids: list[str]) -> dict[str, Stored]:
-        async with self._connection() as c:
+        async with self._own_line() as c:
             rows = await c.fetch(_LOAD[kind], ids)
         return {row["id"]: Stored(row["version"], row["state"].encode()) for row in rows}
 
     async def known(self, operations: list[str]) -> set[str]:
-        async with self._connection() as c:
+        async with self._own_line() as c:
             rows = await c.fetch("SELECT id FROM runtime.operation WHERE id = ANY($1::text[])", operations)
         return {row["id"] for row in rows}
 
@@ -218,63 +170,27 @@ class PostgresTurnStore:
         return [Due(row["kind"], row["id"], row["due_at"]) for row in rows]
 
     async def commit(self, worker: str, batch: Batch) -> None:
-        async with self._connection() as c, c.transaction():
-            await self._fence(c, worker, batch.partitions)
-            for kind in TABLES:
-                await self._write(c, kind, [row for row in batch.actors if row.kind == kind])
-            if batch.segments:
-                await c.execute(
-                    _SEGMENTS,
-                    *_columns((s.source, s.destination, s.first, s.last, s.body) for s in batch.segments),
-                )
-            if batch.events:
-                await c.execute(
-                    _EVENTS,
-                    *_columns(
-                        (e.partition, e.n, e.type, e.subject, e.project, e.time, e.data.decode())
-                        for e in batch.events
-                    ),
-                )
-            if batch.operations:
-                await c.execute(_OPERATIONS, *_operation_columns(batch))
-            if batch.parked:
-                await c.execute(
-                    _PARKED,
-                    *_columns(
-                        (
-                            p.partition,
-                            p.address,
-                            p.body.decode(errors="replace").replace("\0", ""),
-                            p.error,
-                            p.story,
-                            p.at,
-                        )
-                        for p in batch.parked
-                    ),
-                )
+        async with self._own_line() as c:
+            statement = commit_statement(worker, batch, await self._layout_of(c))
+            try:
+                await c.fetchrow(statement.sql, *statement.arguments)
+            except asyncpg.DatatypeMismatchError as error:
+                # The tables have got columns since this session learnt their row types: learn anew.
+                self._layout = {}
+                c.terminate()
+                raise StoreUnavailable(f"database: {error}") from error
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == FENCED:
+                    raise Fenced(str(error)) from error
+                if error.sqlstate == CONFLICT:
+                    raise VersionConflict(str(error)) from error
+                raise
 
-    async def _fence(
-        self, c: asyncpg.pool.PoolConnectionProxy, worker: str, held: list[PartitionRow]
-    ) -> None:
-        ordered = sorted(held, key=lambda row: row.partition)
-        status = await c.execute(
-            _FENCE, worker, *_columns((p.partition, p.epoch, _text(p.marks), p.event_n) for p in ordered)
-        )
-        if _touched(status) != len(ordered):
-            raise Fenced(f"{len(ordered) - _touched(status)} of {len(ordered)} partitions have another owner")
-
-    async def _write(self, c: asyncpg.pool.PoolConnectionProxy, kind: str, rows: list[ActorRow]) -> None:
-        new = [row for row in rows if row.expected == 0]
-        old = [row for row in rows if row.expected != 0]
-        written = 0
-        if new:
-            written += _touched(await c.execute(_INSERT[kind], *_columns(_fields(row) for row in new)))
-        if old:
-            written += _touched(
-                await c.execute(_UPDATE[kind], *_columns((row.expected, *_fields(row)) for row in old))
-            )
-        if written != len(rows):
-            raise VersionConflict(f"{len(rows) - written} of {len(rows)} {kind} rows were not as expected")
+    async def _layout_of(self, c: Connection) -> Layout:
+        if not self._layout:
+            rows = await c.fetch(LAYOUT_SQL, list(COLUMNS))
+            self._layout = {row["name"]: tuple(row["columns"]) for row in rows}
+        return self._layout
 
     async def unpassed(self, marks: dict[int, tuple[int, ...]], age_s: float, limit: int) -> list[Segment]:
         streams = [(d, s, mark) for d, by_source in marks.items() for s, mark in enumerate(by_source)]
@@ -293,16 +209,12 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _fields(row: ActorRow) -> tuple[Any, ...]:
-    return (row.id, row.partition, row.version, row.state.decode(), row.due_at, row.gone, *row.columns)
-
-
-def _operation_columns(batch: Batch) -> list[list[Any]]:
-    last = {o.id: o for o in batch.operations}
-    return _columns(
-        (
-            o.id, o.subject, o.name, o.project, o.user, o.request, o.began_at, o.updated_at, o.deadline,
-            o.finished_at, o.outcome, o.reason, o.steps.decode(),
-        )
-        for o in last.values()
-    )  # fmt: skip
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Turn what the driver raises when the database cannot be asked into StoreUnavailable."""
+    try:
+        yield
+    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(f"database: {type(error).__name__}: {error}") from error
+    except (asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
+        raise StoreUnavailable(f"database: {error}") from error
