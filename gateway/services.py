@@ -9,6 +9,7 @@ from gateway.commands import CommandClient
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
 from gateway.image.store import ImageStore, NoStore
+from gateway.own.tail import EventTail
 from gateway.policy import Policy
 from process.clock import Clock
 from store.pool import Pool
@@ -37,7 +38,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
 class Services:
     """``pool`` reads and writes the gateway's own rows; ``read_pool`` only reads (perhaps a replica).
 
-    ``url_key`` signs image URLs for hosts; empty: none is valid.
+    ``url_key`` signs image URLs for hosts; empty: none is valid. ``events`` None: no event stream here.
     """
 
     clock: Clock
@@ -51,3 +52,4 @@ class Services:
     metrics: Metrics = field(default=no_metrics)
     images: ImageStore = field(default_factory=NoStore)
     url_key: bytes = field(default=b"", repr=False)
+    events: EventTail | None = None

@@ -34,12 +34,12 @@ async def sweep_forever(pool: Pool, store: ImageStore, clock: Clock, log: Filter
         try:
             removed = await sweep_once(pool, store, clock)
         except (StoreFailed, StoreFull) as error:
-            log.warning("image.sweep_failed", error=str(error))
+            log.warning("image.sweep_failed", error=repr(error))
             continue
         except Exception as error:
             if not is_outage(error):
                 raise
-            log.warning("image.sweep_failed", error=str(error))
+            log.warning("image.sweep_failed", error=repr(error))
             continue
         if removed:
             log.info("image.swept", removed=removed)

@@ -22,7 +22,7 @@ async def free_forever(pool: Pool, clock: Clock, log: FilteringBoundLogger) -> N
         except Exception as error:
             if not is_outage(error):
                 raise
-            log.warning("network.upkeep_failed", error=str(error))
+            log.warning("network.upkeep_failed", error=repr(error))
             continue
         if removed:
             log.info("network.ports_freed", ports=removed)

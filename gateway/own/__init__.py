@@ -1,0 +1,1 @@
+"""Starling's own API: the event stream and the operations, which no OpenStack API has."""
