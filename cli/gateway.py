@@ -13,6 +13,8 @@ from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
 from gateway.image.store import FileStore
 from gateway.image.sweep import sweep_forever
+from gateway.network.upkeep import free_forever
+from gateway.own.tail import EventTail
 from gateway.policy import Policy
 from gateway.route import rules_of
 from gateway.services import GatewaySettings, Services
@@ -42,6 +44,7 @@ class Gateway:
         folder = Path(settings.image_path) if settings.image_path else settings.state_path / "images"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.images = FileStore(folder)
+        self.events = EventTail(pool, wiring.log)
         self.services = Services(
             clock=wiring.clock,
             settings=GatewaySettings(
@@ -59,12 +62,18 @@ class Gateway:
             metrics=wiring.metrics.request,
             images=self.images,
             url_key=bytes.fromhex(secrets.url_key),
+            events=self.events,
         )
         self._pool = pool
 
     def application(self) -> web.Application:
         """The application with the health documents."""
         app = make_app(self.services, APIS)
+
+        async def end_streams(_: web.Application) -> None:
+            self.events.stop()
+
+        app.on_shutdown.append(end_streams)
 
         async def database() -> dict[str, float]:
             return {"clock_offset_s": round(await clock_offset(self._pool, self._wiring.clock), 6)}
@@ -74,6 +83,9 @@ class Gateway:
 
     async def _sweep(self) -> None:
         await sweep_forever(self._pool, self.images, self._wiring.clock, self._wiring.log)
+
+    async def _free_ports(self) -> None:
+        await free_forever(self._pool, self._wiring.clock, self._wiring.log)
 
     def parts(self) -> list[Part]:
         """What must run for the gateway to answer."""
@@ -91,6 +103,7 @@ class Gateway:
             Part(f"{self.name}-answers", self.commands.run),
             Part(f"{self.name}-revocations", self.tokens.listen),
             Part(f"{self.name}-images", self._sweep),
+            Part(f"{self.name}-ports", self._free_ports),
         ]
 
 
