@@ -217,9 +217,9 @@ async def test_the_action_log_tells_who_did_what(compute: Compute) -> None:
     server = await compute.boot()
     await act(compute, server, "os-stop")
     request = compute.headers["x-compute-request-id"]
-    status, listed = await compute.call("GET", f"/servers/{server}/os-instance-actions")
+    _, listed = await compute.call("GET", f"/servers/{server}/os-instance-actions")
     assert [one["action"] for one in listed["instanceActions"]] == ["stop", "create"]
-    _status, shown = await compute.call("GET", f"/servers/{server}/os-instance-actions/{request}")
+    _, shown = await compute.call("GET", f"/servers/{server}/os-instance-actions/{request}")
     action = shown["instanceAction"]
     assert (action["user_id"], action["events"][0]["event"]) == ("u1", "compute_powering_off")
     assert "traceback" not in action["events"][0]

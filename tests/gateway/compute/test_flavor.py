@@ -10,7 +10,7 @@ def flavor(**members: Any) -> dict[str, Any]:
 
 
 async def test_a_cloud_begins_with_flavors(compute: Compute) -> None:
-    _status, answer = await compute.call("GET", "/flavors/detail?sort_key=memory_mb&sort_dir=asc")
+    _, answer = await compute.call("GET", "/flavors/detail?sort_key=memory_mb&sort_dir=asc")
     found = {one["name"]: (one["vcpus"], one["ram"], one["disk"]) for one in answer["flavors"]}
     assert found == {
         "m1.nano": (1, 128, 1),

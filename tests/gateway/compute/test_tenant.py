@@ -57,10 +57,10 @@ async def test_keys_that_cannot_be(compute: Compute, members: dict[str, Any], ve
 async def test_keys_come_in_pages_from_2_35(compute: Compute) -> None:
     for name in "abc":
         await compute.call("POST", "/os-keypairs", pair(name, public_key=KEY))
-    status, answer = await compute.call("GET", "/os-keypairs?limit=2")
+    _, answer = await compute.call("GET", "/os-keypairs?limit=2")
     assert [one["keypair"]["name"] for one in answer["keypairs"]] == ["a", "b"]
     assert answer["keypairs_links"][0]["rel"] == "next"
-    _status, answer = await compute.call("GET", "/os-keypairs?limit=2&marker=b")
+    _, answer = await compute.call("GET", "/os-keypairs?limit=2&marker=b")
     assert [one["keypair"]["name"] for one in answer["keypairs"]] == ["c"]
     assert (await compute.call("GET", "/os-keypairs?marker=z"))[0] == 400
     assert len((await compute.call("GET", "/os-keypairs?limit=2", version="2.34"))[1]["keypairs"]) == 3
@@ -133,7 +133,7 @@ async def test_usage_adds_up_hours(compute: Compute) -> None:
 
 
 async def test_zones_extensions_and_empty_lists(compute: Compute) -> None:
-    _status, answer = await compute.call("GET", "/os-availability-zone")
+    _, answer = await compute.call("GET", "/os-availability-zone")
     zone = {"zoneName": "nova", "zoneState": {"available": True}, "hosts": None}
     assert answer["availabilityZoneInfo"] == [zone]
     assert (await compute.call("GET", "/os-availability-zone/detail"))[0] == 403
