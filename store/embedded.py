@@ -88,12 +88,8 @@ class EmbeddedPostgres:
             self._bin = await asyncio.to_thread(_binaries, self.home, self._user)
         if not (self._data / "PG_VERSION").exists():
             await self._initialise()
-        self._adopted = self._survivor()
-        if self._adopted is None:
+        if not await self._adopt():
             await self._launch_until_ready()
-        else:
-            self._log.info("postgres.adopted", pid=self._adopted)
-            await self._wait_until_ready()
         await self._make_database()
         return self.url
 
@@ -139,6 +135,21 @@ class EmbeddedPostgres:
             for path in made:
                 path.chmod(0o755)
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+
+    async def _adopt(self) -> bool:
+        """Whether a server serves these data already; one that is dying just now does not."""
+        self._adopted = self._survivor()
+        if self._adopted is None:
+            return False
+        try:
+            await self._wait_until_ready()
+        except EmbeddedPostgresError:
+            if self._survivor() == self._adopted:
+                raise
+            self._adopted = None
+            return False
+        self._log.info("postgres.adopted", pid=self._adopted)
+        return True
 
     async def _launch_until_ready(self) -> None:
         # Backends of a killed postmaster may outlive it for a moment, and the next one refuses to start.
@@ -218,6 +229,8 @@ class EmbeddedPostgres:
                         raise EmbeddedPostgresError(
                             f"PostgreSQL ended at its start; its log ends with:\n{tail}"
                         )
+                    if self._adopted is not None and self._survivor() != self._adopted:
+                        raise EmbeddedPostgresError("the PostgreSQL that was running has ended")
                     try:
                         connection = await asyncpg.connect(self.url_of("postgres"))
                     except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
