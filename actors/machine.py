@@ -143,7 +143,8 @@ class Kind(Struct, Generic[S], frozen=True, kw_only=True):
 
     ``births`` makes the first state from the messages that may create one; ``settled`` names the state
     that ``accepts`` speaks of; ``guard`` refuses a command before its operation is looked at;
-    ``relevant`` says whether a fact is about the present (its host, generation and step).
+    ``relevant`` says whether a fact is about the present (its host, generation and step); ``passes_on``
+    gives, for commands that another actor answers, its address and what it is told.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Kind(Struct, Generic[S], frozen=True, kw_only=True):
     summary: Callable[[S], bytes]
     gone: Callable[[S], bool]
     columns: Callable[[S], tuple[Any, ...]]
+    passes_on: Mapping[type[Message], Callable[[Any], tuple[str, Message]]] = {}
 
     def beginning(self, message: Message) -> Operation[S] | None:
         """The operation this command begins."""
@@ -191,7 +193,7 @@ def _answer(state: S | None, heard: Heard, answer: Message) -> Decision[S]:
 def _begin(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str) -> Decision[S]:
     message = heard.message
     if heard.known:
-        return _answer(state, heard, Accepted())
+        return _repeat(kind, state, heard)
     if heard.answer_by and now > heard.answer_by:
         return _answer(state, heard, Refused(code="late", reason="the command came too late; ask again"))
     if state is None:
@@ -211,6 +213,21 @@ def _begin(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str)
     if table is None:
         return _live(kind, state, heard, now)
     return _start(kind, table, state, heard, now)
+
+
+def _repeat(kind: Kind[S], state: S | None, heard: Heard) -> Decision[S]:
+    """A copy of a command that has begun. Where it was passed on, the one it went to says so.
+
+    That one may not have heard of it yet: then it is silent, and answers when it begins.
+    """
+    onward = kind.passes_on.get(type(heard.message))
+    if onward is not None:
+        to, then = onward(heard.message)
+        again = Send(to, then, heard.operation, heard.reply_to, again=True)
+        return Decision(state, [again], [], [], changed=False)
+    if state is None:
+        return Decision(state, [], [], [], changed=False)
+    return _answer(state, heard, Accepted())
 
 
 def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: float) -> Decision[S]:

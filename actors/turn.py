@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from protocol.command import Caller
 from protocol.errors import RefusalCode, Refused
-from protocol.ids import kind_of
+from protocol.ids import ACTOR_KINDS, kind_of
 from protocol.message import Message
 
 if TYPE_CHECKING:
@@ -23,17 +23,19 @@ class Send(Struct, frozen=True):
     """A message to go out when the batch has committed.
 
     ``operation`` empty means the operation of the turn; ``reply_to`` passes the waiting gateway on.
+    ``again`` marks a repetition of what a numbered stream carries already.
     """
 
     to: str
     message: AnyMessage
     operation: str = ""
     reply_to: str = ""
+    again: bool = False
 
     @property
     def numbered(self) -> bool:
         """Whether a numbered stream carries it (to an actor), so that it can never be lost."""
-        return kind_of(self.to) in {"instance", "host", "image", "project"}
+        return not self.again and kind_of(self.to) in ACTOR_KINDS
 
 
 class Heard(Struct, frozen=True):

@@ -14,7 +14,7 @@ from actors.turn import ActorState, Heard, Refusal, Send, Step
 from protocol.command import Command
 from protocol.errors import Refused
 from protocol.ids import address
-from protocol.instance import ReturnQuota
+from protocol.instance import CreateInstance, ReturnQuota
 from protocol.project import ReserveQuota
 
 
@@ -46,7 +46,13 @@ def reserve(project: Project, wish: ReserveQuota) -> Step[Project]:
         cores=project.cores + flavor.vcpus,
         memory_mib=project.memory_mib + flavor.memory_mib,
     )
-    return project, [Send(address("instance", wish.then.instance), wish.then, reply_to="pass on")]
+    to, then = onward(wish)
+    return project, [Send(to, then, reply_to="pass on")]
+
+
+def onward(wish: ReserveQuota) -> tuple[str, CreateInstance]:
+    """Who begins what the quota was reserved for."""
+    return address("instance", wish.then.instance), wish.then
 
 
 def take_back(project: Project, gone: ReturnQuota) -> Step[Project]:
@@ -94,4 +100,5 @@ PROJECT: Kind[Project] = Kind(
     summary=summary,
     gone=lambda _: False,
     columns=columns,
+    passes_on={ReserveQuota: onward},
 )

@@ -182,7 +182,7 @@ class Draft:
             sender=source.to,
             body=encode_message(message),
             operation=send.operation,
-            reply_to=send.reply_to if send.numbered else "",
+            reply_to=send.reply_to if send.numbered or send.again else "",
             trace=source.trace,
         )
 

@@ -225,10 +225,14 @@ class Tenants:
 
     def _check_told(self, call: Call) -> None:
         """Whoever was told "accepted" must find the operation, and a new server, at once."""
-        if call.operation in self.world.database.operations:
+        database = self.world.database
+        if isinstance(call.command, ReserveQuota):
+            made = ("instance", call.subject.partition("/")[2]) in database.actors
+        else:
+            joined = isinstance(call.command, DeleteInstance)  # a deletion that runs already
+            made = joined or call.operation in database.operations
+        if made:
             return
-        if isinstance(call.command, DeleteInstance):
-            return  # it joined a deletion that runs
         self.world.watch.fail(
             "read your own write", f"{call.kind} {call.operation} accepted without a row", call.subject
         )
