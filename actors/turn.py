@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol.command import Caller
 from protocol.errors import RefusalCode, Refused
@@ -123,9 +124,7 @@ class ActorState(Struct, frozen=True, kw_only=True):
 
     def but(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        fields.update(changes)
-        return type(self)(**fields)
+        return replace(self, **changes)
 
 
 S = TypeVar("S", bound=ActorState)
