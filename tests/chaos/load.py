@@ -14,11 +14,8 @@ import aiohttp
 
 RETRY_S = 0.3
 GIVE_UP_S = 90.0
+POLL_S = 1.0
 FLAVOR = {"name": "chaos", "vcpus": 1, "ram": 64, "disk": 1}
-
-
-class Refused(Exception):
-    """The API said no for good."""
 
 
 class Client:
@@ -31,12 +28,20 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=15), connector=aiohttp.TCPConnector(limit=0)
         )
         self._token = ""
+        self._open: set[int] = set()
+        self._numbers = itertools.count()
+        self.project = ""
         self.retries = 0
 
     async def close(self) -> None:
         await self._session.close()
 
+    @property
+    def token(self) -> str:
+        return self._token
+
     def port(self) -> int:
+        """The next gateway's."""
         return next(self._ports)
 
     async def log_in(self) -> str:
@@ -56,11 +61,23 @@ class Client:
         ) as answer:
             answer.raise_for_status()
             self._token = answer.headers["X-Subject-Token"]
-            self.project: str = (await answer.json())["token"]["project"]["id"]
+            self.project = (await answer.json())["token"]["project"]["id"]
         return self._token
+
+    def open_calls(self) -> set[int]:
+        """The calls that have no answer yet."""
+        return set(self._open)
 
     async def call(self, method: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
         """Status and body; repeated on 5xx and broken connections until GIVE_UP_S."""
+        number = next(self._numbers)
+        self._open.add(number)
+        try:
+            return await self._call(method, path, body, key)
+        finally:
+            self._open.discard(number)
+
+    async def _call(self, method: str, path: str, body: Any, key: str) -> tuple[int, Any]:
         until = time.monotonic() + GIVE_UP_S
         headers = {"X-Auth-Token": self._token, "OpenStack-API-Version": "compute 2.90"}
         if key:
@@ -85,13 +102,11 @@ class Client:
 class Tenants:
     """Sustained creates and deletes."""
 
-    def __init__(self, client: Client, image: str, seed: int) -> None:
-        self._client = client
-        self._image = image
+    def __init__(self, client: Client, image: str, flavor: str, seed: int) -> None:
+        self.client = client
+        self._image, self._flavor = image, flavor
         self._chance = random.Random(seed)
-        self.flavor = ""
         self.asked: dict[str, str] = {}
-        self.in_flight = 0
         self.created = self.deleted = 0
         self.refused: list[str] = []
         self.stopping = False
@@ -102,23 +117,19 @@ class Tenants:
             if self.stopping:
                 return
             name = f"c{number}-{turn}"
-            self.in_flight += 1
-            try:
-                server = await self._create(name)
-                if server and self._chance.random() < 0.8:  # the others are deleted while they build
-                    await self._wait(server)
-                if server and self._chance.random() < 0.9:
-                    await self._delete(server)
-            finally:
-                self.in_flight -= 1
+            server = await self._create(name)
+            if server and self._chance.random() < 0.8:  # the others are deleted while they build
+                await self._wait(server)
+            if server and self._chance.random() < 0.9:
+                await self._delete(server)
 
     async def _create(self, name: str) -> str:
         body = {
             "server": {
-                "name": name, "flavorRef": self.flavor, "imageRef": self._image, "networks": "none",
+                "name": name, "flavorRef": self._flavor, "imageRef": self._image, "networks": "none",
             }
         }  # fmt: skip
-        status, answer = await self._client.call("POST", "/compute/v2.1/servers", body, key=f"create {name}")
+        status, answer = await self.client.call("POST", "/compute/v2.1/servers", body, key=f"create {name}")
         if status != 202:
             self.refused.append(f"create {name}: {status} {answer}")
             await asyncio.sleep(1)
@@ -131,14 +142,14 @@ class Tenants:
     async def _wait(self, server: str) -> None:
         until = time.monotonic() + GIVE_UP_S
         while time.monotonic() < until:
-            status, answer = await self._client.call("GET", f"/compute/v2.1/servers/{server}")
+            status, answer = await self.client.call("GET", f"/compute/v2.1/servers/{server}")
             if status == 200 and answer["server"]["status"] in {"ACTIVE", "ERROR"}:
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(POLL_S)
 
     async def _delete(self, server: str) -> None:
         self.asked[server] = "gone"
-        status, answer = await self._client.call("DELETE", f"/compute/v2.1/servers/{server}")
+        status, answer = await self.client.call("DELETE", f"/compute/v2.1/servers/{server}")
         if status not in {204, 404}:
             self.refused.append(f"delete {server}: {status} {answer}")
         self.deleted += 1

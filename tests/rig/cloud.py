@@ -16,19 +16,22 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
+import asyncpg
 import structlog
 
+from process.secret import Secrets, password
+from process.secret import load as load_secrets
+from store.embedded import SUPERUSER, EmbeddedPostgres
 from tests.fixtures.postgres import Loop
 from tests.fixtures.rabbitmq import Rabbitmq, _programs
 
-from process.secret import Secrets
-from process.secret import load as load_secrets
-from store.embedded import SUPERUSER, EmbeddedPostgres
-
 READY_MAX_S = 60.0
+ENROL_AT_ONCE = 3
+OPERATOR = "operator"
 
 
 def free_port() -> int:
@@ -41,7 +44,7 @@ def free_port() -> int:
 class DistributedCloud:
     """Start with ``start``; every process is in ``processes`` by name."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         *,
         gateways: int = 2,
@@ -69,6 +72,7 @@ class DistributedCloud:
         self._extra = dict(environment or {})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
+        self._roles: dict[str, dict[str, str]] = {}
         self.broker: Rabbitmq
         self.postgres: EmbeddedPostgres
         self.ports = [free_port() for _ in range(gateways)]
@@ -84,27 +88,32 @@ class DistributedCloud:
             raise RuntimeError("RabbitMQ is not installed")
         self.broker = Rabbitmq(self.folder / "rabbitmq", programs)
         self.broker.start()
+        self._operator = password()
+        self._replace_guest()
         self.port = self._amqp_port(self.broker.port)
         self.postgres = EmbeddedPostgres(self.folder / "database", structlog.get_logger())
         database = self.database = self._loop.run(self.postgres.start())
         self._base = {
-            "PATH": f"{self.broker.programs}:{os.environ['PATH']}",
+            "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[2]),
-            **{k: v for k, v in self.broker.env.items() if k.startswith(("RABBITMQ", "ERL", "HOME"))},
-            "STARLING_STATE": str(self.folder / "state"),
-            "STARLING_AMQP_URL": self.broker.url.replace(f":{self.broker.port}", f":{self.port}"),
-            "STARLING_AMQP_ADMIN": f"rabbitmqctl:{self.broker.node}",
             "STARLING_LOG_FORMAT": "json",
-            "STARLING_PUBLIC_URL": self.url,
             **self._extra,
         }
-        admin = {**self._base, "STARLING_DATABASE_URL": database}
-        self.run("db", "migrate", environment=admin)
+        self._controller = {
+            **self._base,
+            "STARLING_STATE": str(self.folder / "state"),
+            "STARLING_PUBLIC_URL": self.url,
+        }
+        management = f"127.0.0.1:{self.broker.management_port}"
+        self._operators = {
+            **self._controller,
+            "STARLING_DATABASE_URL": database,
+            "STARLING_AMQP_URL": self.broker.url_as(OPERATOR, self._operator, self.port),
+            "STARLING_AMQP_ADMIN": f"http://{OPERATOR}:{self._operator}@{management}",
+        }
+        self.run("db", "migrate")
         for role in ("gateway", "worker", "scheduler"):
-            secret = self.run("db", "login", role, f"db_{role}", environment=admin).strip()
-            bus = self.run("bus", "login", role, f"bus_{role}", environment=admin).strip()
-            url = database.replace(f"user={SUPERUSER}", f"user=db_{role}&password={quote(secret)}")
-            self._base_of(role, url, bus)
+            self._roles[role] = self._logins(role, database)
         gateways, workers, schedulers, hosts = self._counts
         for n in range(workers):
             self.launch(f"worker-{n}", "worker", role="worker")
@@ -114,29 +123,65 @@ class DistributedCloud:
             self.launch(f"gateway-{n}", "gateway", role="gateway", STARLING_PORT=str(self.ports[n]))
         for n in range(gateways):
             self.wait_until_ready(n)
-        for n in range(hosts):
-            options = [word for option in self._options for word in ("--option", option)]
-            folder = str(self.hosts_of(n % self._agents) / f"host-{n}")
-            self.run("agent", "enrol", folder, "--hostname", f"host-{n}", "--driver", "simulated", *options)
+        with ThreadPoolExecutor(ENROL_AT_ONCE) as threads:
+            list(threads.map(self.enrol, range(hosts)))
         for n in range(min(self._agents, hosts)):
             self.launch(f"agent-{n}", "agent", "run", str(self.hosts_of(n)))
+        self._wait_for_hosts(hosts)
+
+    def enrol(self, n: int) -> str:
+        """Enrol simulated host ``n`` with the agent process that is to run it; what the command said."""
+        options = [word for option in self._options for word in ("--option", option)]
+        folder = str(self.hosts_of(n % self._agents) / f"host-{n}")
+        return self.run(
+            "agent", "enrol", folder, "--hostname", f"host-{n}", "--driver", "simulated", *options
+        )
+
+    def query(self, statement: str) -> list[asyncpg.Record]:
+        """Rows, read as the database's superuser."""
+
+        async def read() -> list[asyncpg.Record]:
+            connection = await asyncpg.connect(self.database)
+            try:
+                return list(await connection.fetch(statement))
+            finally:
+                await connection.close()
+
+        return self._loop.run(read())
+
+    def _wait_for_hosts(self, count: int) -> None:
+        until = time.monotonic() + READY_MAX_S
+        while self.query("SELECT count(*) FROM compute.host WHERE life = 'up'")[0][0] < count:
+            if time.monotonic() > until:
+                raise RuntimeError(f"the hosts did not come up: {self.log_of('agent-0')[-3000:]}")
+            time.sleep(0.2)
+
+    def _replace_guest(self) -> None:
+        """An operator's login in place of the broker's well-known one."""
+        self.broker.ctl("add_user", OPERATOR, stdin=self._operator)
+        self.broker.ctl("set_user_tags", OPERATOR, "administrator")
+        self.broker.ctl("set_permissions", OPERATOR, ".*", ".*", ".*")
+        self.broker.ctl("delete_user", "guest")
 
     def hosts_of(self, agent: int) -> Path:
         """The folder with the hosts of one agent process."""
         return self.folder / "hosts" / f"agent-{agent}"
 
-    def _base_of(self, role: str, database: str, bus_password: str) -> None:
-        self._roles: dict[str, dict[str, str]] = getattr(self, "_roles", {})
-        self._roles[role] = {
-            "STARLING_DATABASE_URL": database,
-            "STARLING_AMQP_URL": self.broker.url_as(f"bus_{role}", quote(bus_password), self.port),
+    def _logins(self, role: str, database: str) -> dict[str, str]:
+        secret = self.run("db", "login", role, f"db_{role}").strip()
+        bus = self.run("bus", "login", role, f"bus_{role}").strip()
+        return {
+            "STARLING_DATABASE_URL": database.replace(
+                f"user={SUPERUSER}", f"user=db_{role}&password={quote(secret)}"
+            ),
+            "STARLING_AMQP_URL": self.broker.url_as(f"bus_{role}", quote(bus), self.port),
         }
 
-    def run(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
-        """One ``starling`` command to its end; its output."""
+    def run(self, *words: str) -> str:
+        """One ``starling`` command of an operator's to its end; its output."""
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", *words],
-            env=dict(environment or self._base),
+            env=self._operators,
             capture_output=True,
             text=True,
             check=False,
@@ -147,18 +192,11 @@ class DistributedCloud:
         return done.stdout
 
     def launch(self, name: str, *words: str, role: str = "", **variables: str) -> None:
-        """Start a long-lived process."""
+        """Start a long-lived process. Without a role, an agent: it knows nothing of the controller's."""
         port = free_port()
         self.metrics_ports[name] = port
-        environment = {
-            **self._base,
-            "STARLING_METRICS_PORT": str(port),
-            **self._roles.get(role, {}),
-            **variables,
-        }
-        if not role:
-            environment.pop("STARLING_AMQP_URL")
-        self._commands[name] = (list(words), environment)
+        own = {**self._controller, **self._roles[role]} if role else self._base
+        self._commands[name] = (list(words), {**own, "STARLING_METRICS_PORT": str(port), **variables})
         self.again(name)
 
     def again(self, name: str) -> None:
@@ -168,6 +206,7 @@ class DistributedCloud:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", *words],
                 env=environment,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -215,6 +254,7 @@ class DistributedCloud:
         definitions.write_text(json.dumps(known))
         self.broker.wipe()
         self.broker.ctl("import_definitions", str(definitions))
+        self.broker.ctl("delete_user", "guest")
 
     def restart_postgres(self) -> None:
         """Fast shutdown, then start: every session is cut."""

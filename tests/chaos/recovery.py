@@ -1,0 +1,109 @@
+"""How long it takes until the work of a killed process goes on, measured where the work is: in the database."""
+
+import asyncio
+import time
+import urllib.request
+
+import asyncpg
+
+from tests.chaos.load import Tenants
+from tests.rig.cloud import DistributedCloud
+
+RECOVERY_MAX_S = 60.0
+POLL_S = 0.05
+
+_UNFINISHED = "SELECT id FROM runtime.operation WHERE finished_at = 0"
+_OF_WORKER = "SELECT p, epoch, event_n FROM runtime.partition WHERE owner = $1"
+_WENT_ON = """
+SELECT count(*) FROM runtime.partition AS t
+JOIN unnest($1::int2[], $2::int8[], $3::int8[]) AS u(p, epoch, event_n) ON t.p = u.p
+WHERE t.epoch > u.epoch AND t.event_n > u.event_n
+"""
+
+
+class Recovery:
+    """Questions to the database of one cloud, all times in seconds."""
+
+    def __init__(self, cloud: DistributedCloud, load: Tenants) -> None:
+        self._cloud, self._load = cloud, load
+
+    async def in_flight(self) -> list[str]:
+        """The operations under way: creates and deletes somebody waits for."""
+        return [row["id"] for row in await self._fetch(_UNFINISHED)]
+
+    async def ended(self, operations: list[str], began: float) -> float:
+        """Until all of these have ended, counted from ``began``."""
+        left = set(operations)
+        while left and time.monotonic() - began < RECOVERY_MAX_S:
+            left &= {row["id"] for row in await self._fetch(_UNFINISHED)}
+            await asyncio.sleep(POLL_S if left else 0)
+        return time.monotonic() - began
+
+    def name_of(self, worker: str) -> str:
+        """The name a worker process goes by in the database; from its metrics."""
+        url = f"http://127.0.0.1:{self._cloud.metrics_ports[worker]}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        held = next(line for line in lines if line.startswith("starling_partitions_held{"))
+        return str(held.split('"')[1])
+
+    async def takeover(self, worker: str, began: float) -> str:
+        """Until each partition of a dead worker has seen a commit of its next owner."""
+        rows = await self._fetch(_OF_WORKER, worker)
+        partitions, epochs, events = ([row[i] for row in rows] for i in range(3))
+        first_s = all_s = 0.0
+        while time.monotonic() - began < RECOVERY_MAX_S and not all_s:
+            went_on = (await self._fetch(_WENT_ON, partitions, epochs, events))[0][0]
+            now = time.monotonic() - began
+            first_s = first_s or (now if went_on else 0.0)
+            all_s = now if went_on == len(rows) else 0.0
+            await asyncio.sleep(POLL_S)
+        return (
+            f"commits on the first of its {len(rows)} partitions after {first_s:.1f} s,"
+            f" on all after {all_s or float('inf'):.1f} s"
+        )
+
+    async def next_create(self, began: float) -> str:
+        """Until the next create is accepted, and until the requests that were open have their answers."""
+        created, waiting = self._load.created, self._load.client.open_calls()
+        while self._load.created == created and time.monotonic() - began < RECOVERY_MAX_S:
+            await asyncio.sleep(POLL_S / 10)
+        next_s = time.monotonic() - began
+        while waiting & self._load.client.open_calls() and time.monotonic() - began < RECOVERY_MAX_S:
+            await asyncio.sleep(POLL_S / 10)
+        answered_s = time.monotonic() - began
+        return (
+            f"the next create accepted after {next_s:.2f} s,"
+            f" {len(waiting)} open requests answered after {answered_s:.1f} s"
+        )
+
+    async def leave(self, state: str, began: float, hosts: list[str] | None = None) -> str:
+        """Until the instances that are in this task state now, on these hosts, have left it."""
+        rows = await self._fetch(
+            "SELECT id, host, updated_at FROM compute.instance WHERE NOT gone AND task_state = $1", state
+        )
+        stuck = {row["id"] for row in rows if hosts is None or row["host"] in hosts}
+        count = len(stuck)
+        while stuck and time.monotonic() - began < RECOVERY_MAX_S:
+            still = await self._fetch(
+                "SELECT id FROM compute.instance WHERE id = ANY($1) AND NOT gone AND task_state = $2",
+                list(stuck),
+                state,
+            )
+            stuck = {row["id"] for row in still}
+            await asyncio.sleep(POLL_S)
+        return f"{count} instances left {state} after {time.monotonic() - began:.1f} s"
+
+    async def _fetch(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        until = time.monotonic() + RECOVERY_MAX_S
+        while True:
+            try:
+                connection = await asyncpg.connect(self._cloud.database)
+                try:
+                    return list(await connection.fetch(statement, *values))
+                finally:
+                    await connection.close()
+            except (OSError, asyncpg.PostgresError):
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(POLL_S)
