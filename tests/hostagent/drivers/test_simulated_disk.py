@@ -15,8 +15,8 @@ def _host(path: Path) -> SimulatedHost:
 
 def _spec(instance: str) -> GuestSpec:
     return GuestSpec(
-        instance=instance, generation=3, project="p", name="n", hostname="n", vcpus=1, memory_mib=128, disk_gib=1,
-        image=None,
+        instance=instance, generation=3, project="p", name="n", hostname="n", vcpus=1, memory_mib=128,
+        disk_gib=1, image=None,
     )  # fmt: skip
 
 
