@@ -24,11 +24,12 @@ class SetHostService(Command, frozen=True, tag="gateway.set_host_service"):
 
 
 class HostClaimed(Message, frozen=True, tag="hostactor.claimed"):
-    """The room is the instance's, under this generation. ``host_up`` says whether the agent lives."""
+    """The room is the instance's, under this generation, on this host of this availability zone."""
 
     instance: str
     generation: int
     hostname: str
+    availability_zone: str = "nova"
 
 
 class ClaimRefused(Message, frozen=True, tag="hostactor.claim_refused"):

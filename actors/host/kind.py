@@ -153,7 +153,12 @@ def grant(host: Host, claim: ClaimHost) -> Step[Host]:
     host = host.but(claims=_less(host, claim.instance))
     room = HeldRoom(claim.generation, claim.amount, host.updated_at, older.seen if older else None)
     host = host.but(claims={**host.claims, claim.instance: room})
-    granted = HostClaimed(instance=claim.instance, generation=claim.generation, hostname=host.hostname)
+    granted = HostClaimed(
+        instance=claim.instance,
+        generation=claim.generation,
+        hostname=host.hostname,
+        availability_zone=host.availability_zone,
+    )
     return host, [Send(address("instance", claim.instance), granted), tell(host)]
 
 

@@ -60,6 +60,7 @@ class Placement(Struct, frozen=True):
     generation: int
     hostname: str = ""
     spawned: bool = False
+    zone: str = "nova"
 
 
 class Fault(Struct, frozen=True):
@@ -150,7 +151,7 @@ def guest_spec(vm: Instance) -> GuestSpec:
         user_data=request.user_data,
         public_keys=request.public_keys,
         metadata=request.metadata,
-        availability_zone=request.availability_zone or "nova",
+        availability_zone=vm.here.zone if vm.here else request.availability_zone or "nova",
     )
 
 

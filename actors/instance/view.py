@@ -114,7 +114,7 @@ def server_json(vm: Instance) -> bytes:
         "accessIPv6": request.access_ipv6,
         "links": _links(ident),
         "OS-DCF:diskConfig": request.disk_config,
-        "OS-EXT-AZ:availability_zone": (request.availability_zone or "nova") if here else "",
+        "OS-EXT-AZ:availability_zone": here.zone if here and hostname else request.availability_zone,
         "config_drive": "True" if request.config_drive else "",
         "key_name": request.key_name,
         "OS-SRV-USG:launched_at": vm.launched_at and stamp(vm.launched_at, zone=".000000"),

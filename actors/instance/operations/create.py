@@ -25,7 +25,7 @@ from actors.instance.model import (
     without,
 )
 from actors.machine import on, operation
-from actors.turn import Send, Sends, Step
+from actors.turn import Send, Sends, Step, Task
 from protocol.agent import GuestDestroyed, GuestProgress, GuestStarted, SpawnGuest
 from protocol.errors import StepFailed
 from protocol.guest import PowerState
@@ -92,7 +92,9 @@ def no_valid_host(vm: Instance, proposed: PlacementProposed) -> Step[Instance]:
 
 
 def spawn(vm: Instance, claimed: HostClaimed) -> Step[Instance]:
-    placed = replace(vm.placements[-1], hostname=claimed.hostname, spawned=True)
+    placed = replace(
+        vm.placements[-1], hostname=claimed.hostname, zone=claimed.availability_zone, spawned=True
+    )
     vm = vm.but(placements=(*vm.placements[:-1], placed), attempts=vm.attempts + 1)
     return vm, [to_guest(vm, SpawnGuest(**pair(vm), spec=guest_spec(vm)))]
 
@@ -123,9 +125,14 @@ def clear(vm: Instance, failed: StepFailed) -> Step[Instance]:
 
 def try_elsewhere(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:
     vm, sends = _leave(vm, destroyed)
-    vm = vm.but(refused=(*vm.refused, *(s.to.partition("/")[2] for s in sends)))
+    vm = vm.but(refused=(*vm.refused, *(s.to.partition("/")[2] for s in sends)), task=_mended(vm))
     vm, more = ask_scheduler(vm, destroyed)
     return vm, [*sends, *more]
+
+
+def _mended(vm: Instance) -> Task | None:
+    """The task without its failure: the next try may succeed, and then the operation has."""
+    return None if vm.task is None else replace(vm.task, failure="")
 
 
 def give_up(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:

@@ -165,6 +165,10 @@ def linked(body: bytes, base_url: str) -> bytes:
     return body.replace(_HREF, f'"href":"{base_url}'.encode())
 
 
+_ALIVE: Final = frozenset({"up", "suspect"})
+"""A host that is suspected has only been silent for a little while."""
+
+
 def host_status(row: ServerRow) -> str:
     """What an admin reads of the server's host; empty without one."""
     if row.host_life is None:
@@ -173,7 +177,7 @@ def host_status(row: ServerRow) -> str:
         return "DOWN"
     if row.host_disabled:
         return "MAINTENANCE"
-    return "UP" if row.host_life == "up" else "UNKNOWN"
+    return "UP" if row.host_life in _ALIVE else "UNKNOWN"
 
 
 @functools.cache

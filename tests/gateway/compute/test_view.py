@@ -128,6 +128,7 @@ def test_many_servers_make_one_document() -> None:
     [
         (None, None, None, ""),
         ("up", False, False, "UP"),
+        ("suspect", False, False, "UP"),
         ("up", True, False, "MAINTENANCE"),
         ("up", True, True, "DOWN"),
         ("down", False, False, "UNKNOWN"),
