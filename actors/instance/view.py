@@ -92,8 +92,8 @@ def summary(vm: Instance) -> bytes:
 def server_json(vm: Instance) -> bytes:
     """The server object, in at most 15 µs: it is made in every turn.
 
-    It has everything that some microversion or caller sees; gateway/compute/server_view.py picks.
-    ``_nics`` is the gateway's own; it adds ``host_status``, which changes without the instance.
+    It has everything that some microversion or caller sees; gateway/compute/server/view.py picks, and
+    adds ``host_status``, which changes without the instance.
     """
     request, here, state = vm.request, vm.here, status(vm)
     ident, image, hostname = vm.id, request.image, here.hostname or None if here else None
@@ -108,7 +108,7 @@ def server_json(vm: Instance) -> bytes:
         "image": _image(image.image, request.image_properties) if image else "",
         "flavor": _flavor(request.flavor),
         "created": stamp(vm.created_at),
-        "updated": stamp(vm.updated_at),
+        "updated": stamp(int(vm.updated_at)),  # whole seconds: turns within one share the cached text
         "addresses": {} if vm.vm_state is V.BUILDING else _addresses(request),
         "accessIPv4": request.access_ipv4,
         "accessIPv6": request.access_ipv6,
@@ -142,7 +142,6 @@ def server_json(vm: Instance) -> bytes:
         "server_groups": (),
         "pinned_availability_zone": request.availability_zone or None,
         "scheduler_hints": request.hints,
-        "_nics": request.nics,
     }
     if state in _SHOWS_PROGRESS:
         server["progress"] = 100 if state == "ACTIVE" else 0

@@ -193,15 +193,6 @@ def shape(minor: int, purpose: Purpose, *, admin: bool) -> Shape:
     return _shape(_STEP_OF[minor], purpose, admin=admin)
 
 
-class Nic(Struct, frozen=True):
-    """A server's card as the view keeps it for the gateway."""
-
-    port: str
-    network: str
-    mac: str
-    ip: str = ""
-
-
 class Known(Struct, frozen=True, kw_only=True):
     """What handlers need of a view, decoded."""
 
@@ -210,7 +201,6 @@ class Known(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     addresses: dict[str, list[dict[str, Any]]] = {}
     security_groups: list[dict[str, str]] = []
-    nics: list[Nic] = msgspec.field(name="_nics", default_factory=list)
 
 
 _known: Final = msgspec.json.Decoder(Known)

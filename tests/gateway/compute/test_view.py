@@ -141,4 +141,5 @@ def test_host_status(life: str | None, disabled: bool | None, forced: bool | Non
 
 def test_handlers_get_what_they_need_of_a_view() -> None:
     found = known(row(instance()))
-    assert (found.status, found.nics[0].port) == ("ACTIVE", "p")
+    assert (found.status, found.metadata) == ("ACTIVE", REQUEST.metadata)
+    assert found.addresses["net"][0]["addr"] == "10.0.0.5"
