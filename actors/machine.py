@@ -41,6 +41,8 @@ ANY: Final = "*"
 
 RESEND_FIRST_S: Final = 2.0
 RESEND_MAX_S: Final = 15.0
+RESEND_DOUBLINGS_MAX: Final = 8
+"""More doublings than RESEND_MAX_S allows; a step that goes on for hours must not overflow."""
 STEPS_MAX: Final = 50
 """Steps kept in an operation's record; later ones push out the ones after the first."""
 
@@ -300,7 +302,7 @@ def _tick(kind: Kind[S], state: S | None, heard: Heard, now: float) -> Decision[
             raise LookupError(f"{table.name}: {task.state} has no StepFailed row")
         return _move(kind, table, row, state, Heard(failed, operation=task.operation), now)
     if task is not None and task.waiting and now >= task.resend_at:
-        wait = min(RESEND_FIRST_S * 2 ** (task.resends + 1), RESEND_MAX_S)
+        wait = min(RESEND_FIRST_S * 2 ** min(task.resends + 1, RESEND_DOUBLINGS_MAX), RESEND_MAX_S)
         again = replace(task, resends=task.resends + 1, resend_at=now + wait)
         sends = [replace(send, operation=task.operation) for send in task.waiting]
         return Decision(state.but(task=again, version=state.version + 1), sends, [], [], changed=True)
@@ -363,7 +365,8 @@ def _move(kind: Kind[S], table: Operation[S], row: Row[S], state: S, heard: Hear
     state, sends = row.do(state, heard.message)
     outgoing = _outgoing(sends, before.operation)
     task = state.task or before
-    if isinstance(heard.message, StepFailed) and not task.failure:
+    if isinstance(heard.message, StepFailed) and row.then != before.state and not task.failure:
+        # A row that stays asks again: nothing has failed for good.
         task = replace(task, failure=f"{heard.message.code}: {heard.message.reason}")
     task = _note(task, row.then, heard.message, now)
     name = f"{kind.name}.{table.name}"
