@@ -135,11 +135,6 @@ def _mended(vm: Instance) -> Task | None:
     return None if vm.task is None else replace(vm.task, failure="")
 
 
-def _mended(vm: Instance) -> Task | None:
-    """The task without its failure: the next try may succeed, and then the operation has."""
-    return None if vm.task is None else replace(vm.task, failure="")
-
-
 def give_up(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:
     vm, sends = _leave(vm, destroyed)
     return _failed(vm, vm.fault), sends
