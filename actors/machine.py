@@ -265,9 +265,11 @@ def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: floa
     fresh = Task(
         operation=heard.operation, name=table.name, state="", by=command.by, began_at=now, deadline=now
     )
-    state = state.but(task=fresh)
-    decision = _move(kind, table, row, state, heard, now)
-    decision.records[:0] = records
+    decision = _move(kind, table, row, state.but(task=fresh), heard, now)
+    if running is not None:
+        cut = replace(running, failure=f"interrupted by {table.name}")
+        decision.records.insert(0, _record(kind, state, cut, now, ended=True))
+        decision.events.insert(0, _event(kind, state, f"{kind.name}.{running.name}.error", now))
     if heard.reply_to:
         decision.sends.append(Send(heard.reply_to, Accepted(), heard.operation))
     return decision

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from actors.machine import Kind, decide
 from actors.turn import ActorState, Decision, Event, Heard, OperationRecord, Send, due_at
+from bus.topology import queue_of
 from protocol.agent import GuestConsole, GuestFact, Heartbeat, HostReport
 from protocol.codec import decode_message, encode_envelopes, encode_message
 from protocol.command import Command, Tick
@@ -89,6 +90,7 @@ class Draft:
         self._kinds, self._cache, self._count, self._held = kinds, cache, partitions, held
         self._next, self._now, self._seal, self._known = next_numbers, now, seal, known
         self._changed: dict[tuple[str, str], int] = {}
+        self._columns: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._numbered: dict[tuple[int, int], tuple[int, list[Envelope]]] = {}
         self._direct: dict[str, list[Envelope]] = {}
         self._events: dict[int, list[Event]] = {}
@@ -125,6 +127,8 @@ class Draft:
 
     def tick(self, partition: int, kind: str, ident: str) -> str:
         """Run the turn of an actor whose due time has come."""
+        if (kind, ident) not in self._cache:
+            return "dropped"
         envelope = Envelope(address(kind, ident), "", encode_message(Tick()))
         return self._turn((kind, ident), Heard(Tick()), Incoming(partition, envelope))
 
@@ -157,7 +161,12 @@ class Draft:
     def _take(
         self, key: tuple[str, str], cached: Cached, decision: Decision[Any], heard: Heard, incoming: Incoming
     ) -> None:
+        # Whatever may raise comes first: a turn is taken whole or parked.
         sends = [(send, self._envelope(send, incoming)) for send in decision.sends]
+        for send in decision.sends:
+            queue_of(send.to, self._count)
+        if decision.changed and decision.state is not None:
+            self._columns[key] = self._kinds[key[0]].columns(decision.state)
         _remember(cached, decision, heard)
         if decision.changed and decision.state is not None:
             self._changed.setdefault(key, cached.stored)
@@ -197,7 +206,7 @@ class Draft:
         cached = self._cache.get((kind_of(incoming.envelope.to), ident_of(incoming.envelope.to)))
         story = "\n".join(cached.story) if cached else ""
         text = "".join(traceback.format_exception(error, limit=-6))
-        if incoming.envelope.reply_to:
+        if kind_of(incoming.envelope.reply_to) == "gateway" and not incoming.vouched:
             refused = Refused(code="internal", reason="an internal error; the operators have been told")
             answer = Send(incoming.envelope.reply_to, refused, incoming.envelope.operation)
             self._direct.setdefault(answer.to, []).append(self._envelope(answer, incoming))
@@ -249,7 +258,7 @@ class Draft:
             state=msgspec.json.encode(state),
             due_at=_due(cached, kind),
             gone=kind.gone(state),
-            columns=kind.columns(state),
+            columns=self._columns[key],
         )
 
 

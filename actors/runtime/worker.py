@@ -385,7 +385,12 @@ class Worker:
             found = await self._store.load(kind, list(idents))
             for ident in idents:
                 stored = found.get(ident)
-                state: ActorState | None = self._decoders[kind].decode(stored.state) if stored else None
+                try:
+                    state: ActorState | None = self._decoders[kind].decode(stored.state) if stored else None
+                except msgspec.MsgspecError as error:
+                    # Left out of the cache, so that what is said to it is parked and the others go on.
+                    self._log.error("actor.unreadable", kind=kind, id=ident, error=str(error))
+                    continue
                 version = stored.version if stored else 0
                 self._cache[kind, ident] = Cached(state, version, deque(maxlen=STORY_LENGTH))
 

@@ -78,15 +78,18 @@ class BusFaults:
 
     def __init__(self, weather: Weather) -> None:
         self._weather = weather
-        self.met: dict[str, int] = {}
+        self.doubled: list[bytes] = []
+        """Bodies that were delivered twice."""
 
     def fate(self, parcel: Parcel, publisher: str) -> Fate:
         weather = self._weather
         chance = weather.chance
         if weather.bus_fails and chance.random() < weather.bus_fails:
             fate = FATES[int(chance.random() * len(FATES))]
-            if fate is DUPLICATED and chance.random() < 0.5:
-                fate = Fate(copies=2, delay_s=chance.uniform(0.1, DUPLICATE_DELAY_MAX_S))
+            if fate is DUPLICATED:
+                self.doubled.append(parcel.body)
+                if chance.random() < 0.5:
+                    fate = Fate(copies=2, delay_s=chance.uniform(0.1, DUPLICATE_DELAY_MAX_S))
             return fate
         if weather.bus_delay_s and chance.random() < 0.5:
             return Fate(delay_s=chance.uniform(0.001, weather.bus_delay_s))

@@ -279,7 +279,8 @@ class World:
         self.weather = Weather(loop, self.stream("weather"))
         self.clock = SimClock(loop, self.stream("clock"))
         self.database = SimDatabase(self.shape.partitions, self.clock, self.watch)
-        self.broker = SimBroker(BusFaults(self.weather), self.watch, loop)
+        self.bus_faults = BusFaults(self.weather)
+        self.broker = SimBroker(self.bus_faults, self.watch, loop)
         loop.outside = (MemoryBroker, MemoryBus)
         self.hypervisor = SimHypervisor(self.watch)
         self.worker_settings = WorkerSettings(
