@@ -325,7 +325,9 @@ async def begin_keyed(c: Connection, operation: str, body_sha256: str, now: floa
     return first
 
 
-async def operation_began(c: Connection, operations: Sequence[str]) -> bool:
-    """Whether one of these operations has a row: it was accepted."""
-    found = await c.fetchval("SELECT true FROM runtime.operation WHERE id = ANY($1::text[])", operations)
-    return found is not None
+async def operations_begun(c: Connection, operations: Sequence[str]) -> dict[str, str]:
+    """Those of these operations that were accepted, with the address of the actor each is with."""
+    records = await c.fetch(
+        "SELECT id, subject FROM runtime.operation WHERE id = ANY($1::text[])", operations
+    )
+    return {record["id"]: record["subject"] for record in records}

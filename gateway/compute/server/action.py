@@ -151,6 +151,6 @@ async def act(request: Request) -> Response:
         return await action.answers(request, row, argument)
     if action.says is not None:
         operation = request.operation()
-        if not await begun_before(request, operation):
+        if not await begun_before(request, operation, "instance"):
             await request.command(address("instance", row.id), action.says(request, argument), operation)
     return Response(status=action.status)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from gateway.compute.idempotency import begun_before
+from gateway.compute.idempotency import begun_of
 from gateway.compute.query import minor
 from gateway.compute.reference import allocate_ports
 from gateway.compute.schema import check, truth
@@ -61,16 +61,18 @@ async def create_server(request: Request) -> Response:
     check_devices(body.server)
     operation = request.operation()
     parts = parts_of(operation, most)
-    if not await begun_before(request, OperationId(parts[0].operation)):
+    found = await begun_of(request, operation, [part.operation for part in parts], "instance")
+    begun = [part for part in parts if part.operation in found]
+    if len(begun) < least:  # with a key, the rest of what an earlier request was cut off from
+        left = [part for part in parts if part.operation not in found]
         async with request.services.pool.acquire() as connection:
-            plan = await plan_for(request, connection, body, least, most)
-        await _create_all(request, plan, parts[: plan.count], least)
+            plan = await plan_for(request, connection, body, least - len(begun), len(left))
+        await _create_all(request, plan, left[: plan.count], begun, least)
     return _answer(request, operation, parts[0], body.server)
 
 
-async def _create_all(request: Request, plan: Plan, parts: list[Part], least: int) -> None:
-    """Begin the servers one after the other. Fewer than ``least``: end them again and raise Problem."""
-    begun: list[Part] = []
+async def _create_all(request: Request, plan: Plan, parts: list[Part], begun: list[Part], least: int) -> None:
+    """Begin these too, one after the other. Fewer than ``least`` in all: end them again and raise Problem."""
     for part in parts:
         try:
             await _create(request, plan, part)

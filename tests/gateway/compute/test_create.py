@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -135,6 +136,30 @@ async def test_a_repeated_request_finds_what_the_first_began(compute: Compute) -
     assert (status, list(answer)) == (409, ["conflictingRequest"])
     status, other = await compute.call("POST", "/servers", wish(), Idempotency_Key="k2")
     assert other["server"]["id"] != first[1]["server"]["id"]
+
+
+async def test_a_repetition_waits_until_the_server_can_be_read(compute: Compute) -> None:
+    first = await compute.call("POST", "/servers", wish(), Idempotency_Key="k1")
+    subject = await compute.pool.fetchval("SELECT subject FROM runtime.operation")
+    await compute.pool.execute("UPDATE runtime.operation SET subject = 'project/p1'")
+    again = asyncio.create_task(compute.call("POST", "/servers", wish(), Idempotency_Key="k1"))
+    done, _ = await asyncio.wait([again], timeout=0.2)
+    assert not done
+    await compute.pool.execute("UPDATE runtime.operation SET subject = $1", subject)
+    assert await again == first
+
+
+async def test_a_repetition_makes_the_servers_that_are_missing(compute: Compute) -> None:
+    several = wish(min_count=3)
+    first = await compute.call("POST", "/servers", several, Idempotency_Key="k1")
+    unsaid = sent(compute).instance  # as if the gateway had been killed before it said this
+    *_, operation = compute.actors.sent.pop()
+    await compute.pool.execute("DELETE FROM runtime.operation WHERE id = $1", operation)
+    await compute.pool.execute("DELETE FROM compute.instance WHERE id = $1", unsaid)
+    del compute.actors.states[f"instance/{unsaid}"]
+    assert await compute.call("POST", "/servers", several, Idempotency_Key="k1") == first
+    assert (len(compute.actors.sent), compute.actors.sent[2][2]) == (3, operation)
+    assert (sent(compute).instance, sent(compute).request.name) == (unsaid, "web-3")
 
 
 async def test_an_admin_may_name_the_host(compute: Compute) -> None:
