@@ -1,4 +1,4 @@
-"""How long it takes until the work of a killed process goes on, measured where the work is: in the database."""
+"""How long until the work of a killed process goes on, measured where the work is: in the database."""
 
 import asyncio
 import time
