@@ -94,6 +94,8 @@ def decoded(kind: type[T], part: bytes | msgspec.Raw) -> T:
         return msgspec.json.decode(part, type=kind)
     except msgspec.ValidationError as error:
         raise Problem(400, f"Invalid request body: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a Raw was skipped over, not read
+        raise Problem(400, "Malformed request body: it is not valid JSON.") from error
 
 
 def check_query(query: MultiMapping[str], raw_query: str) -> None:

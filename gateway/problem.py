@@ -9,6 +9,9 @@ from typing import Final
 
 from protocol.errors import RefusalCode, Refused
 
+MESSAGE_LENGTH_MAX: Final = 1024
+"""What of a message is shown: it may repeat what a client sent, which may be long."""
+
 
 class Problem(Exception):  # noqa: N818  it is an answer to a client, not a fault of ours
     """The request ends here, with this status. ``message`` is shown to the client.
@@ -20,6 +23,8 @@ class Problem(Exception):  # noqa: N818  it is an answer to a client, not a faul
     def __init__(
         self, status: int, message: str, kind: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
+        if len(message) > MESSAGE_LENGTH_MAX:
+            message = message[: MESSAGE_LENGTH_MAX - 1] + "…"
         super().__init__(message)
         self.status = status
         self.message = message
