@@ -1,8 +1,13 @@
 """A simulated host's guests outlive the process that ran its agent."""
 
+import errno
 from pathlib import Path
+from typing import Any
 
-from hostagent.drivers.simulated.disk import GuestFile
+import pytest
+
+from hostagent.driver import DriverError
+from hostagent.drivers.simulated.disk import GuestFile, read_guests
 from hostagent.drivers.simulated.host import SimulatedHost
 from hostagent.drivers.simulated.settings import SimulatedSettings
 from process.clock import SystemClock
@@ -46,3 +51,40 @@ def test_a_line_cut_off_by_a_crash_is_ignored(tmp_path: Path) -> None:
     _host(path).define(_spec("kept"))
     path.write_bytes(path.read_bytes() + b'{"instance":"half","gue')
     assert [s.instance for s in _host(path).states()] == ["kept"]
+
+
+class _Disk:
+    """The file on a disk with room for so many bytes more."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, lines: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written: int = self.file.write(lines[: self.room])
+        self.room -= written
+        return written
+
+    def truncate(self, size: int) -> None:
+        self.room += self.file.seek(0, 2) - size
+        self.file.truncate(size)
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_full_disk_refuses_a_guest_and_forgets_none(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "guests.jsonl"
+    file = GuestFile(path)
+    host = SimulatedHost(SimulatedSettings(), SystemClock(), file)
+    for name in ("kept", "removed"):
+        host.define(_spec(name))
+    disk = _Disk(file._file, room)
+    file._file = disk  # type: ignore[assignment]
+    with pytest.raises(DriverError, match="full"):
+        host.define(_spec("refused"))
+    host.remove("refused")
+    host.remove("removed")
+    assert list(read_guests(path)) == ["kept", "removed"]
+    disk.room = 10_000
+    host.define(_spec("later"))
+    assert list(read_guests(path)) == ["kept", "later"]
