@@ -29,6 +29,7 @@ from actors.turn import (
     Step,
     StepNote,
     Task,
+    words,
 )
 from protocol.agent import GuestFailed
 from protocol.command import Accepted, Command, Tick
@@ -126,8 +127,10 @@ def operation(
             raise ValueError(f"{name}: {state} has no deadline")
         if not any(r.while_ == state and r.hearing is StepFailed and r.when is None for r in rows):
             raise ValueError(f"{name}: {state} has no unconditional StepFailed row")
-    if states != entered:
-        raise ValueError(f"{name}: states that cannot be entered or left: {sorted(states ^ entered)}")
+    arrows = [(row.while_, row.then) for row in rows]
+    alive = _reached(arrows) & _reached([(then, while_) for while_, then in arrows])
+    if states - alive:
+        raise ValueError(f"{name}: states that cannot be entered or left: {sorted(states - alive)}")
     return Operation(
         name,
         begin[0].hearing,
@@ -138,6 +141,14 @@ def operation(
         guarded,
         action or name,
     )
+
+
+def _reached(arrows: list[tuple[str | None, str | None]]) -> set[str | None]:
+    """Where the arrows lead from None, directly or not."""
+    found: set[str | None] = {None}
+    while more := {to for at, to in arrows if at in found} - found:
+        found |= more
+    return found
 
 
 class Kind(Struct, Generic[S], frozen=True, kw_only=True):
@@ -232,42 +243,33 @@ def _repeat(kind: Kind[S], state: S | None, heard: Heard) -> Decision[S]:
     return _answer(state, heard, Accepted())
 
 
+def _unfit(kind: Kind[S], table: Operation[S], state: S, attribute: str, value: str) -> Refusal:
+    reason = f"Cannot '{table.action}' {kind.name} {state.id} while it is in {attribute} {value}"
+    return Refusal("conflict", reason, attribute, value)
+
+
 def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: float) -> Decision[S]:
     settled = kind.settled(state)
     if settled not in table.accepts:
-        raise Refusal(
-            "conflict",
-            f"Cannot '{table.action}' {kind.name} {state.id} while it is in vm_state {settled}",
-            "vm_state",
-            settled,
-        )
+        raise _unfit(kind, table, state, "vm_state", settled)
     running = state.task
     if running is not None and running.name == table.name and ANY in table.interrupts:
         return _answer(state, heard, Accepted())
     if running is not None and ANY not in table.interrupts and running.state not in table.interrupts:
-        raise Refusal(
-            "conflict",
-            f"Cannot '{table.action}' {kind.name} {state.id} while it is in task_state {running.state}",
-            "task_state",
-            running.state,
-        )
+        raise _unfit(kind, table, state, "task_state", running.state)
     command = heard.message
     if not isinstance(command, Command):
         raise TypeError(f"{table.name} begins with {type(command).__name__}, which is no Command")
     row = table.row(None, state, command)
     if row is None:
-        raise Refusal("conflict", f"Cannot '{table.name}' now", "vm_state", settled)
-    records = []
-    if running is not None:
-        records.append(
-            _record(kind, state, replace(running, failure=f"interrupted by {table.name}"), now, ended=True)
-        )
+        raise _unfit(kind, table, state, "vm_state", settled)
     fresh = Task(
         operation=heard.operation, name=table.name, state="", by=command.by, began_at=now, deadline=now
     )
     decision = _move(kind, table, row, state.but(task=fresh), heard, now)
     if running is not None:
-        cut = replace(running, failure=f"interrupted by {table.name}")
+        why = StepFailed(code="interrupted", reason=f"interrupted by {table.name}")
+        cut = _note(replace(running, failure=why.reason), None, why, now)
         decision.records.insert(0, _record(kind, state, cut, now, ended=True))
         decision.events.insert(0, _event(kind, state, f"{kind.name}.{running.name}.error", now))
     if heard.reply_to:
@@ -282,7 +284,7 @@ def _hear(kind: Kind[S], state: S | None, heard: Heard, now: float) -> Decision[
     if task is not None and (heard.operation in {"", task.operation}):
         message = heard.message
         if isinstance(message, GuestFailed):
-            message = StepFailed(code=message.code, reason=message.reason)
+            message = StepFailed(code=words(message.code), reason=words(message.reason))
         table = kind.under_way(task)
         row = table.row(task.state, state, message)
         if row is not None:

@@ -4,7 +4,7 @@ Everything here is a value. Nothing here may do I/O, ask the time or draw a rand
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -125,6 +125,15 @@ class ActorState(Struct, frozen=True, kw_only=True):
     def but(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
         return replace(self, **changes)
+
+
+WORDS_MAX: Final = 1000
+"""Characters of a host's explanation that are kept."""
+
+
+def words(text: str) -> str:
+    """What a host says in words, fit for a row and for a tenant: printable and short."""
+    return "".join(c if c.isprintable() else " " for c in text[:WORDS_MAX])
 
 
 S = TypeVar("S", bound=ActorState)

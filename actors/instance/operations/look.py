@@ -6,7 +6,7 @@ whose steps act on a guest that exists.
 
 from actors.instance.model import Fault, Instance, T, V, pair, to_guest
 from actors.machine import on
-from actors.turn import Step
+from actors.turn import Step, words
 from protocol.agent import GuestSeen, LookAtGuest
 from protocol.errors import StepFailed
 from protocol.guest import PowerState
@@ -44,7 +44,7 @@ def as_seen(vm: Instance, power: PowerState, *, exists: bool, reason: str) -> In
         )
         return vm.but(vm_state=V.ERROR, power_state=PowerState.NOSTATE, fault=fault)
     if power is PowerState.CRASHED:
-        fault = Fault(500, f"The guest stopped unexpectedly ({reason}).", vm.updated_at)
+        fault = Fault(500, f"The guest stopped unexpectedly ({words(reason)}).", vm.updated_at)
         vm = vm.but(fault=fault)
     return vm.but(vm_state=SETTLED.get(power, V.ERROR), power_state=power)
 
