@@ -290,7 +290,11 @@ class Agent:
             await self._journal.record(entry)
         except JournalFull as error:
             self._log.error("journal.full", instance=command.instance, reason=str(error))
-            self._refuse(order, "journal_full", "The host has no space to keep its journal.")
+            if isinstance(command, DestroyGuest):
+                # Nobody can do without it: let it be asked again, at the controller's pace.
+                self._count(order, "journal_full")
+            else:
+                self._refuse(order, "journal_full", "The host has no space to keep its journal.")
             return
         finally:
             del self._admitting[key]

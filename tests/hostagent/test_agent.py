@@ -305,6 +305,22 @@ def test_full_journal_refuses_the_command_and_recovers() -> None:
     run(story)
 
 
+def test_full_journal_leaves_a_destruction_to_be_asked_again() -> None:
+    async def story(world: World) -> None:
+        world.start_agent()
+        await world.send(spawn(1))
+        await world.heard(GuestStarted)
+        world.content.full = True
+        await world.send(destroy(2))
+        await asyncio.sleep(60)
+        assert world.said(GuestFailed) == []
+        world.content.full = False
+        await world.send(destroy(2))
+        await world.heard(GuestDestroyed)
+
+    run(story)
+
+
 def test_answer_that_finds_no_room_in_the_journal_is_sent_and_the_work_may_be_repeated() -> None:
     async def story(world: World) -> None:
         world.start_agent()
