@@ -13,6 +13,7 @@ settled state, running task, then the step's own arguments. A refusal changes no
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -79,7 +80,7 @@ def on(
     return Row(while_, hearing, do, then, when, log, relay)
 
 
-class Operation(Struct, Generic[S], frozen=True):
+class Operation(Struct, Generic[S], frozen=True, dict=True):
     """A lifecycle operation: its table, where it may begin and what it may push aside."""
 
     name: str
@@ -93,14 +94,17 @@ class Operation(Struct, Generic[S], frozen=True):
 
     def row(self, while_: str | None, state: S, message: Message) -> Row[S] | None:
         """The first row that fits, or None."""
-        for row in self.rows:
-            if (
-                row.while_ == while_
-                and row.hearing is type(message)
-                and (row.when is None or row.when(state, message))
-            ):
+        for row in self._by_pair.get((while_, type(message)), ()):
+            if row.when is None or row.when(state, message):
                 return row
         return None
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[str | None, type[Message]], list[Row[S]]]:
+        found: dict[tuple[str | None, type[Message]], list[Row[S]]] = {}
+        for row in self.rows:
+            found.setdefault((row.while_, row.hearing), []).append(row)
+        return found
 
 
 def operation(
@@ -151,7 +155,7 @@ def _reached(arrows: list[tuple[str | None, str | None]]) -> set[str | None]:
     return found
 
 
-class Kind(Struct, Generic[S], frozen=True, kw_only=True):
+class Kind(Struct, Generic[S], frozen=True, kw_only=True, dict=True):
     """Everything the runtime must know of one kind of actor.
 
     ``births`` makes the first state from the messages that may create one; ``settled`` names the state
@@ -176,11 +180,33 @@ class Kind(Struct, Generic[S], frozen=True, kw_only=True):
 
     def beginning(self, message: Message) -> Operation[S] | None:
         """The operation this command begins."""
-        return next((op for op in self.operations if op.command is type(message)), None)
+        return self._by_command.get(type(message))
 
     def under_way(self, task: Task) -> Operation[S]:
         """The table of the running task."""
-        return next(op for op in self.operations if op.name == task.name)
+        return self._by_name[task.name]
+
+    def living(self, state: S, message: Message) -> Row[S] | None:
+        """The first life row that fits, or None."""
+        for row in self._by_hearing.get(type(message), ()):
+            if row.while_ in {state.life, ANY} and (row.when is None or row.when(state, message)):
+                return row
+        return None
+
+    @cached_property
+    def _by_command(self) -> dict[type[Message], Operation[S]]:
+        return {table.command: table for table in self.operations}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Operation[S]]:
+        return {table.name: table for table in self.operations}
+
+    @cached_property
+    def _by_hearing(self) -> dict[type[Message], list[Row[S]]]:
+        found: dict[type[Message], list[Row[S]]] = {}
+        for row in self.life:
+            found.setdefault(row.hearing, []).append(row)
+        return found
 
 
 def decide(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str) -> Decision[S]:
@@ -317,14 +343,7 @@ def _tick(kind: Kind[S], state: S | None, heard: Heard, now: float) -> Decision[
 
 def _live(kind: Kind[S], state: S, heard: Heard, now: float) -> Decision[S]:
     message = heard.message
-    fits = (
-        row
-        for row in kind.life
-        if row.while_ in {state.life, ANY}
-        and row.hearing is type(message)
-        and (row.when is None or row.when(state, message))
-    )
-    row = next(fits, None)
+    row = kind.living(state, message)
     if row is None:
         if isinstance(message, Command):
             raise Refusal("conflict", f"Cannot do this while it is {state.life}", "status", state.life)
