@@ -79,7 +79,9 @@ class AmqpBus:
         if queue.durable:
             self._declared[queue.name] = queue
 
-    async def open(self, queue: Queue, wake: asyncio.Event, prefetch: int = 200) -> AmqpMailbox:
+    async def open(
+        self, queue: Queue, wake: asyncio.Event, prefetch: int = 200, priority: int = 0
+    ) -> AmqpMailbox:
         if self._host:
             topology.check_reads(self._host, queue.name)
         mailbox = AmqpMailbox(
@@ -87,6 +89,7 @@ class AmqpBus:
             queue,
             wake,
             prefetch=prefetch,
+            priority=priority,
             declare=self._make,
             on_close=self._forget,
         )

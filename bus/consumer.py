@@ -8,13 +8,17 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import structlog
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage, FieldTable
 
 from bus import topology
 from bus.link import CLOSE_MAX_S, Link, hang_up, unavailable
 from bus.mailbox import BODY_BYTES_MAX, BusUnavailable, Delivery, Queue
+
+_PRIORITY_MAX: Final = 2**31 - 1
+"""Of RabbitMQ. Source: RabbitMQ documentation, "Consumer Priorities"."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -29,6 +33,7 @@ class AmqpMailbox:
         wake: asyncio.Event,
         *,
         prefetch: int,
+        priority: int,
         declare: Callable[[AbstractChannel, Queue], Awaitable[None]],
         on_close: Callable[["AmqpMailbox"], None],
     ) -> None:
@@ -36,6 +41,7 @@ class AmqpMailbox:
         self._queue = queue
         self._wake = wake
         self._prefetch = prefetch
+        self._priority = min(priority, _PRIORITY_MAX)
         self._declare = declare
         self._backoff = link.backoff()
         self._counters = link.counters
@@ -132,7 +138,8 @@ class AmqpMailbox:
         channel.closing.add_done_callback(lambda _: gone.set())
         channel.on_consumer_cancel_callbacks.add(lambda _: gone.set())
         await channel.basic_qos(prefetch_count=self._prefetch)
-        await channel.basic_consume(self._queue.name, partial(self._receive, channel))
+        priority: FieldTable = {"x-priority": self._priority}
+        await channel.basic_consume(self._queue.name, partial(self._receive, channel), arguments=priority)
 
     def _detach(self) -> AbstractChannel | None:
         channel, self._channel = self._channel, None

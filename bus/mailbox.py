@@ -99,9 +99,12 @@ class Bus(Protocol):
         """
         ...
 
-    async def open(self, queue: Queue, wake: asyncio.Event, prefetch: int = 200) -> Mailbox:
+    async def open(
+        self, queue: Queue, wake: asyncio.Event, prefetch: int = 200, priority: int = 0
+    ) -> Mailbox:
         """Declare and consume. ``prefetch`` bounds deliveries not yet acknowledged.
 
+        Among competing readers those of the highest ``priority`` are served as long as they have room.
         An agent's queue is not declared: it must exist. Raises BusUnavailable; ValueError when an
         agent asks for another queue than its own.
         """

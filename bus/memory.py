@@ -72,12 +72,14 @@ class _Stock:
 
     def _next_reader(self) -> "MemoryMailbox | None":
         count = len(self.readers)
+        best: MemoryMailbox | None = None
         for step in range(count):
             reader = self.readers[(self._turn + step) % count]
-            if reader.has_room():
-                self._turn = (self._turn + step + 1) % count
-                return reader
-        return None
+            if reader.has_room() and (best is None or reader.priority > best.priority):
+                best = reader
+        if best is not None:
+            self._turn = (self.readers.index(best) + 1) % count
+        return best
 
 
 class MemoryBroker:
@@ -211,8 +213,11 @@ class MemoryBroker:
 class MemoryMailbox:
     """See ``bus.mailbox.Mailbox``."""
 
-    def __init__(self, bus: "MemoryBus", queue: Queue, wake: asyncio.Event, prefetch: int) -> None:
+    def __init__(
+        self, bus: "MemoryBus", queue: Queue, wake: asyncio.Event, prefetch: int, priority: int
+    ) -> None:
         self.queue = queue
+        self.priority = priority
         self._bus = bus
         self._wake = wake
         self._prefetch = prefetch
@@ -316,11 +321,13 @@ class MemoryBus:
             if queue.durable:
                 self._declared[queue.name] = queue
 
-    async def open(self, queue: Queue, wake: asyncio.Event, prefetch: int = 200) -> MemoryMailbox:
+    async def open(
+        self, queue: Queue, wake: asyncio.Event, prefetch: int = 200, priority: int = 0
+    ) -> MemoryMailbox:
         if self._host:
             topology.check_reads(self._host, queue.name)
         self._require_up()
-        mailbox = MemoryMailbox(self, queue, wake, prefetch)
+        mailbox = MemoryMailbox(self, queue, wake, prefetch, priority)
         if not self._attach(mailbox):
             raise BusUnavailable(f"no queue {queue.name}")
         self._mailboxes.append(mailbox)

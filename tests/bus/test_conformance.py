@@ -78,6 +78,18 @@ async def test_readers_of_one_queue_compete(harness: Harness) -> None:
     assert sorted([*bodies(rest), got[1].body.decode()]) == ["a", "b", "c"]
 
 
+async def test_the_reader_of_higher_priority_is_served_while_it_has_room(harness: Harness) -> None:
+    old, new = await harness.bus("old"), await harness.bus("new")
+    queue, old_wake, new_wake = harness.partition(), asyncio.Event(), asyncio.Event()
+    old_box = await old.open(queue, old_wake, priority=1)
+    new_box = await new.open(queue, new_wake, prefetch=3, priority=2)
+    await old.publish(parcels(queue, "a", "b", "c"))
+    got = await receive(new_box, new_wake, 3)
+    assert (bodies(got), old_box.depth()) == (["a", "b", "c"], 0)
+    await old.publish(parcels(queue, "d"))
+    assert bodies(await receive(old_box, old_wake, 1)) == ["d"]
+
+
 async def test_a_fanout_reaches_every_listener_and_nobody_is_fine(harness: Harness) -> None:
     speaker, left, right = [await harness.bus(name) for name in ("speaker", "left", "right")]
     queue, left_wake, right_wake = harness.partition(), asyncio.Event(), asyncio.Event()
