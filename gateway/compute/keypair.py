@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.compute.key import make_certificate, make_pair, ssh_fingerprint, x509_fingerprint
 from gateway.compute.query import bad_marker, minor, next_link, page_of, pool, refuse_unknown
 from gateway.compute.quota import limits_of
 from gateway.compute.schema import Body, Name, ProjectId, check, printable, required, since
-from gateway.compute.ssh_key import make_pair, ssh_fingerprint, x509_fingerprint
 from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
@@ -103,20 +103,21 @@ async def create_keypair(request: Request) -> Response:
     request.authorize(Target(user_id=user))
     name = _checked_name(wish.name.strip(), at)
     kind = "ssh" if wish.type is UNSET else wish.type
+    now = request.services.clock.now()
     private = None
-    if wish.public_key is UNSET:
-        if kind != "ssh":
-            raise Problem(501, "Certificates are imported, not made: give one as public_key.")
+    if wish.public_key is not UNSET:
+        public = wish.public_key
+    elif kind == "ssh":
         private, public = make_pair()
     else:
-        public = wish.public_key
+        private, public = make_certificate(user, now)
     row = KeypairRow(
         user_id=user,
         name=name,
         type=kind,
         public_key=public,
         fingerprint=_fingerprint(kind, public),
-        created_at=request.services.clock.now(),
+        created_at=now,
     )
     await _add(request, row)
     shown = {**_shown(row, at), "user_id": user}

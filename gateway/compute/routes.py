@@ -131,6 +131,8 @@ _SERVERS: Final = (
     Route("GET", f"{_SERVER}/os-interface/{{port_id}}", part.show_interface, "compute:servers:parts"),
     Route("GET", f"{_SERVER}/os-volume_attachments", part.list_volumes, "compute:servers:parts"),
     Route("GET", f"{_SERVER}/os-volume_attachments/{{volume_id}}", part.show_volume, "compute:servers:parts"),
+    Route("GET", f"{_SERVER}/os-server-password", part.show_password, "compute:servers:parts"),
+    Route("DELETE", f"{_SERVER}/os-server-password", part.clear_password, "compute:servers:attach", 204),
     Route("GET", f"{_SERVER}/os-security-groups", part.list_security_groups, "compute:servers:parts"),
     Route("GET", f"{_SERVER}/os-instance-actions", record.list_actions, "compute:instance_actions:show"),
     Route(
@@ -185,8 +187,6 @@ def _not_yet_rows() -> Iterator[Route]:
         ("POST", f"{_SERVER}/remote-consoles", "A remote console", "compute:servers:attach", _between(6)),
         ("GET", f"{_SERVER}/diagnostics", "Reading diagnostics", "compute:servers:diagnostics", None),
         ("GET", f"{_SERVER}/topology", "Reading the topology", "compute:servers:parts", _between(78)),
-        ("GET", f"{_SERVER}/os-server-password", "A server password", "compute:servers:parts", None),
-        ("DELETE", f"{_SERVER}/os-server-password", "A server password", "compute:servers:attach", None),
         ("GET", f"{_SERVER}/shares", "Sharing files", "compute:servers:parts", _between(97)),
         ("POST", "/os-server-groups", "Making a server group", "compute:server_groups:create", None),
         ("POST", "/os-aggregates", "Making an aggregate", "compute:aggregates:show", None),

@@ -160,6 +160,11 @@ def truth(value: bool | str | UnsetType, *, default: bool = False) -> bool:  # n
     return default if value is UNSET or str(value).lower() not in _TRUE | _FALSE else value.lower() in _TRUE
 
 
+def address_text(text: str) -> str:
+    """An IP address in its usual, shortest form."""
+    return str(ipaddress.ip_address(text))
+
+
 def is_uuid(text: str) -> bool:
     """Whether the text has the form of a UUID, with or without dashes."""
     return _UUID_ALONE.match(text) is not None

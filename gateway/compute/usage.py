@@ -98,6 +98,8 @@ async def _servers(
 
 async def list_usage(request: Request) -> Response:
     """``GET /os-simple-tenant-usage``: of all projects."""
+    if request.path.endswith("/"):
+        raise Problem(404, "The resource could not be found.")  # a client's project id that is empty
     refuse_unknown(request, _KNOWN)
     period = _period(request)
     servers, following = await _servers(request, period, None)

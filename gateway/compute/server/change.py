@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import UNSET
 
 from gateway.compute.query import minor
-from gateway.compute.schema import check
+from gateway.compute.schema import address_text, check
 from gateway.compute.server.body import ServerChange, UpdateBody
 from gateway.compute.server.find import no_such_server, server_of
 from gateway.compute.server.hostname import check_hostname
@@ -57,10 +57,12 @@ def _changes(wish: ServerChange, at: int) -> dict[str, Any]:
     if wish.description is not UNSET:
         changes["description"] = wish.description
         changes["clear_description"] = wish.description is None
-    for name in ("access_ipv4", "access_ipv6", "disk_config"):
-        value = getattr(wish, name)
-        if value is not UNSET:
-            changes[name] = value
+    if wish.access_ipv4 is not UNSET:
+        changes["access_ipv4"] = address_text(wish.access_ipv4)
+    if wish.access_ipv6 is not UNSET:
+        changes["access_ipv6"] = address_text(wish.access_ipv6)
+    if wish.disk_config is not UNSET:
+        changes["disk_config"] = wish.disk_config
     return changes
 
 

@@ -39,9 +39,8 @@ async def console_output(request: Request, row: ServerRow, argument: ConsoleArgu
 
 
 def last_lines(text: str, length: int) -> str:
-    """The last ``length`` lines; a negative number: all of them."""
-    if length < 0:
-        return text
-    lines = text.split("\n")
-    ended = lines[-1] == ""
-    return "\n".join(lines[-length - ended :])
+    """The last ``length`` lines, the empty one after a final line break among them; negative: all.
+
+    Clients count the parts between line breaks. Source: nova's console output API.
+    """
+    return text if length < 0 else "\n".join(text.split("\n")[-length:])

@@ -93,6 +93,18 @@ async def list_security_groups(request: Request) -> Response:
     return Response({"security_groups": [_group(one) for one in found]})
 
 
+async def show_password(request: Request) -> Response:
+    """``GET …/os-server-password``: empty, since guests have no way to set one."""
+    await server_of(request)
+    return Response({"password": ""})
+
+
+async def clear_password(request: Request) -> Response:
+    """``DELETE …/os-server-password``."""
+    await server_of(request)
+    return Response()
+
+
 class _Rule(Struct, frozen=True):
     id: str
     remote: str | None

@@ -19,7 +19,7 @@ from gateway.compute.reference import (
     find_image,
     find_key,
 )
-from gateway.compute.schema import is_uuid, truth
+from gateway.compute.schema import address_text, is_uuid, truth
 from gateway.compute.server.body import BlockDevice, CreateBody, NewServer
 from gateway.compute.server.hostname import check_hostname
 from gateway.problem import Problem
@@ -28,6 +28,7 @@ from protocol.instance import Flavor, ServerRequest
 from protocol.project import QuotaLimits
 from store.compute import usage
 from store.pool import Connection
+from store.server import groups_of
 
 COUNT_MAX = 1000
 """Servers of one request, whatever the quota says."""
@@ -88,14 +89,14 @@ async def plan_for(request: Request, connection: Connection, body: CreateBody, l
         public_keys=keys,
         user_data="" if wish.user_data is UNSET else "".join(wish.user_data.split()),
         config_drive=truth(wish.config_drive),
-        security_groups=_groups(wish),
+        security_groups=await _groups(connection, caller.project_id, wish),
         availability_zone=zone,
         hints=_hints(body),
         forced_host=host,
         trusted_certificates=tuple(certificates),
         disk_config="MANUAL" if wish.disk_config is UNSET else wish.disk_config,
-        access_ipv4="" if wish.access_ipv4 is UNSET else wish.access_ipv4,
-        access_ipv6="" if wish.access_ipv6 is UNSET else wish.access_ipv6,
+        access_ipv4="" if wish.access_ipv4 is UNSET else address_text(wish.access_ipv4),
+        access_ipv6="" if wish.access_ipv6 is UNSET else address_text(wish.access_ipv6),
     )
     networks = wanted_networks(wish, minor(request))
     if most > 1 and (wish.hostname is not UNSET or any(one.fixed_ip for one in networks)):
@@ -169,11 +170,18 @@ def _is_own_image(device: BlockDevice, wish: NewServer) -> bool:
     )
 
 
-def _groups(wish: NewServer) -> tuple[str, ...]:
+async def _groups(connection: Connection, project: str, wish: NewServer) -> tuple[str, ...]:
+    """The names asked for, each of a group the project has. Raises Problem 400."""
     if wish.security_groups is UNSET:
         return ("default",)
-    names = [group.name for group in wish.security_groups if group.name is not UNSET]
-    return tuple(dict.fromkeys(names)) or ("default",)
+    names = tuple(dict.fromkeys(group.name for group in wish.security_groups if group.name is not UNSET))
+    wanted = [name for name in names if name != "default"]  # made when it is first used
+    if wanted:
+        found = {word for row in await groups_of(connection, project, wanted) for word in (row.id, row.name)}
+        for name in wanted:
+            if name not in found:
+                raise Problem(400, f"Security group {name} not found for project {project}.")
+    return names or ("default",)
 
 
 def _hints(body: CreateBody) -> dict[str, str | list[str]]:

