@@ -9,6 +9,7 @@ import difflib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,8 +27,18 @@ def schemas() -> str:
     types = [*MESSAGES.values(), Envelope, Bundle]
     references, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     names = [*MESSAGES, "(envelope)", "(bundle)"]
-    document = {"messages": dict(zip(names, references, strict=True)), "$defs": components}
+    document = {"messages": dict(zip(names, references, strict=True)), "$defs": _bare(components)}
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _bare(schema: Any) -> Any:
+    """Without the docstrings: what is said in words is no change of what is sent."""
+    if isinstance(schema, dict):
+        kept = {
+            key: value for key, value in schema.items() if key != "description" or isinstance(value, dict)
+        }
+        return {key: _bare(value) for key, value in kept.items()}
+    return [_bare(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def main() -> int:
