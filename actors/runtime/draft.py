@@ -28,6 +28,10 @@ STORY_LENGTH: Final = 12
 """Messages remembered per cached actor, for the report on a message that was parked."""
 REFUSALS_MAX: Final = 16
 """Refusals remembered per cached actor; the oldest go first."""
+NAME_CHARS_MAX: Final = 255
+"""The longest address, operation id or trace an envelope may carry."""
+ERROR_CHARS_MAX: Final = 8000
+"""The end of a traceback that is kept with a parked message."""
 FROM_HOSTS: Final = (GuestFact, GuestConsole, Heartbeat, HostReport)
 
 Seal = Callable[[str, Message, float], Message]
@@ -105,15 +109,13 @@ class Draft:
         key = (kind_of(envelope.to), ident_of(envelope.to))
         try:
             message = decode_message(envelope.body)
-            if key[0] not in ACTOR_KINDS or key not in self._cache:
-                raise LookupError(f"no actor can have the address {envelope.to}")
-            if not _vouched(message, envelope.sender, incoming.vouched):
-                raise PermissionError(
-                    f"{envelope.sender} may not say {type(message).__name__} as {incoming.vouched}"
-                )
-        except (msgspec.MsgspecError, LookupError, PermissionError) as error:
-            self._park(incoming, error)
-            return "parked"
+        except msgspec.MsgspecError as error:
+            return self._park(incoming, error)
+        if key[0] not in ACTOR_KINDS or key not in self._cache:
+            return self._park(incoming, LookupError(f"no actor can have the address {envelope.to}"))
+        if not _vouched(message, envelope.sender, incoming.vouched):
+            why = f"{envelope.sender} may not say {type(message).__name__} as {incoming.vouched}"
+            return self._park(incoming, PermissionError(why))
         begun = envelope.operation in self._known or envelope.operation in self._records
         heard = Heard(
             message,
@@ -141,17 +143,20 @@ class Draft:
             decision = _again(cached, heard) or decide(kind, cached.state, heard, self._now, key[1])
             self._take(key, cached, decision, heard, incoming)
         except Exception as error:  # noqa: BLE001  a bug in a step must not take the batch with it
-            self._park(incoming, error)
-            self._fail(key, cached, incoming)
-            return "parked"
+            parked = self._park(incoming, error)
+            self._fail(key, cached, heard, incoming)
+            return parked
         return "moved" if decision.changed else "answered" if decision.sends else "dropped"
 
-    def _fail(self, key: tuple[str, str], cached: Cached, incoming: Incoming) -> None:
-        """The parked message was a step of a running operation: tell the operation it failed."""
-        if cached.state is None or cached.state.task is None:
+    def _fail(self, key: tuple[str, str], cached: Cached, parked: Heard, incoming: Incoming) -> None:
+        """Where the parked message was a step of the running operation: tell the operation it failed."""
+        task = None if cached.state is None else cached.state.task
+        if task is None or isinstance(parked.message, Command):
+            return
+        if parked.operation not in {"", task.operation}:
             return
         failed = StepFailed(code="internal", reason="an internal error; the operators have been told")
-        heard = Heard(failed, operation=cached.state.task.operation)
+        heard = Heard(failed, operation=task.operation)
         try:
             decision = decide(self._kinds[key[0]], cached.state, heard, self._now, key[1])
             self._take(key, cached, decision, heard, incoming)
@@ -197,15 +202,13 @@ class Draft:
 
     def _number(self, source: int, envelope: Envelope) -> None:
         destination = partition_of(envelope.to, self._count)
-        first, envelopes = self._numbered.setdefault(
-            (source, destination), (self._next[source][destination], [])
-        )
-        envelopes.append(envelope)
+        stream = self._numbered.setdefault((source, destination), (self._next[source][destination], []))
+        stream[1].append(envelope)
 
-    def _park(self, incoming: Incoming, error: BaseException) -> None:
+    def _park(self, incoming: Incoming, error: BaseException) -> str:
         cached = self._cache.get((kind_of(incoming.envelope.to), ident_of(incoming.envelope.to)))
         story = "\n".join(cached.story) if cached else ""
-        text = "".join(traceback.format_exception(error, limit=-6))
+        text = _storable("".join(traceback.format_exception(error, limit=-6)))
         if kind_of(incoming.envelope.reply_to) == "gateway" and not incoming.vouched:
             refused = Refused(code="internal", reason="an internal error; the operators have been told")
             answer = Send(incoming.envelope.reply_to, refused, incoming.envelope.operation)
@@ -213,6 +216,7 @@ class Draft:
         self._parked.append(
             Parked(incoming.partition, incoming.envelope.to, incoming.envelope.body, text, story, self._now)
         )
+        return "parked"
 
     def finish(self, marks: dict[int, tuple[int, ...]]) -> Outcome:
         """The batch with these marks; ``batch.partitions`` is empty when there is nothing to write."""
@@ -284,6 +288,17 @@ def _due(cached: Cached, kind: Kind[Any]) -> float | None:
     return None if state is None or kind.gone(state) else due_at(state)
 
 
+def well_formed(envelope: Envelope) -> bool:
+    """Whether its names can be names. Anyone may have written them, and they are asked of the database."""
+    names = (envelope.to, envelope.sender, envelope.operation, envelope.reply_to, envelope.trace)
+    return all(len(name) <= NAME_CHARS_MAX for name in names) and "".join(names).isprintable()
+
+
+def _storable(text: str) -> str:
+    """An error's words as the database takes them: they may quote what a stranger sent."""
+    return text[-ERROR_CHARS_MAX:].encode(errors="replace").decode().replace("\0", "?")
+
+
 def _vouched(message: Message, sender: str, vouched: str) -> bool:
     """What hosts say must come from the host the broker vouches for; nobody else may speak as one."""
     if isinstance(message, FROM_HOSTS):
@@ -293,8 +308,9 @@ def _vouched(message: Message, sender: str, vouched: str) -> bool:
 
 def _operation_row(record: OperationRecord) -> OperationRow:
     return OperationRow(
-        id=record.id, subject=record.subject, name=record.name, project=record.by.project, user=record.by.user,
-        request=record.by.request, began_at=record.began_at, updated_at=record.updated_at, deadline=record.deadline,
+        id=record.id, subject=record.subject, name=record.name,
+        project=record.by.project, user=record.by.user, request=record.by.request,
+        began_at=record.began_at, updated_at=record.updated_at, deadline=record.deadline,
         finished_at=record.finished_at, outcome=record.outcome, reason=record.reason,
         steps=msgspec.json.encode(record.steps),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
 from actors.machine import Kind
-from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal
+from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal, well_formed
 from actors.runtime.holding import Held, proposed
 from actors.turn import ActorState
 from bus.mailbox import Bus, BusUnavailable, Parcel, Queue
@@ -289,11 +289,11 @@ class Worker:
         return found
 
     def _admit(self, p: int, envelopes: list[Envelope], sender: str, *, numbered: bool) -> list[Incoming]:
-        return [
-            Incoming(p, envelope, sender, numbered)
-            for envelope in envelopes
-            if partition_of(envelope.to, self._set.partitions) == p
-        ]
+        mine = [e for e in envelopes if partition_of(e.to, self._set.partitions) == p and well_formed(e)]
+        if len(mine) != len(envelopes):
+            refused = len(envelopes) - len(mine)
+            self._log.warning("envelopes.refused", partition=p, sender=sender, refused=refused)
+        return [Incoming(p, envelope, sender, numbered) for envelope in mine]
 
     async def _pull(self, *, sweep: bool) -> list[Incoming]:
         """Read what the bus has not brought from the senders' segments: after a gap, and now and then."""
