@@ -56,10 +56,10 @@ class Faults:
         """Only on its host can its work go on: something starts it again."""
         hosts = [place.name for place in self._cloud.hosts_of(1).iterdir()]
         began = await self._kill("agent-1")
+        leaving = asyncio.create_task(self._recovery.leave("spawning", began, hosts))
         await asyncio.sleep(DOWN_S)
         self._cloud.again("agent-1")
-        noted = await self._recovery.leave("spawning", began, hosts)
-        return f"{noted} (started again after {DOWN_S:.0f} s)"
+        return f"{await leaving} (it was started again after {DOWN_S:.0f} s)"
 
     async def _kill_scheduler(self) -> str:
         began = await self._kill("scheduler-0")

@@ -19,32 +19,48 @@ FLAVOR = {"name": "chaos", "vcpus": 1, "ram": 64, "disk": 1}
 
 
 class Client:
-    """A client that goes round the gateways."""
+    """A client of one project that goes round the gateways."""
 
     def __init__(self, ports: list[int], user: str, password: str, project: str) -> None:
+        self._gateways = ports
         self._ports = itertools.cycle(ports)
         self._auth = (user, password, project)
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=15), connector=aiohttp.TCPConnector(limit=0)
         )
-        self._token = ""
+        self._others: list[Client] = []
         self._open: set[int] = set()
         self._numbers = itertools.count()
-        self.project = ""
-        self.retries = 0
+        self._retries = 0
+        self.token = self.project = self.user = ""
+
+    async def of_project(self, name: str) -> "Client":
+        """The same user in a project made for it."""
+        _, answer = await self.call("POST", "/identity/v3/projects", {"project": {"name": name}})
+        _, roles = await self.call("GET", "/identity/v3/roles?name=admin")
+        project, role = answer["project"]["id"], roles["roles"][0]["id"]
+        await self.call("PUT", f"/identity/v3/projects/{project}/users/{self.user}/roles/{role}")
+        user, password, _ = self._auth
+        other = Client(self._gateways, user, password, name)
+        other._open, other._numbers = self._open, self._numbers
+        self._others.append(other)
+        await other.log_in()
+        return other
 
     async def close(self) -> None:
-        await self._session.close()
+        for client in (*self._others, self):
+            await client._session.close()
 
     @property
-    def token(self) -> str:
-        return self._token
+    def retries(self) -> int:
+        """Requests said again, those of the projects made here included."""
+        return self._retries + sum(other.retries for other in self._others)
 
     def port(self) -> int:
         """The next gateway's."""
         return next(self._ports)
 
-    async def log_in(self) -> str:
+    async def log_in(self) -> None:
         user, password, project = self._auth
         domain = {"name": "Default"}
         body = {
@@ -60,12 +76,12 @@ class Client:
             f"http://127.0.0.1:{self.port()}/identity/v3/auth/tokens", json=body
         ) as answer:
             answer.raise_for_status()
-            self._token = answer.headers["X-Subject-Token"]
-            self.project = (await answer.json())["token"]["project"]["id"]
-        return self._token
+            self.token = answer.headers["X-Subject-Token"]
+            token = (await answer.json())["token"]
+            self.project, self.user = token["project"]["id"], token["user"]["id"]
 
     def open_calls(self) -> set[int]:
-        """The calls that have no answer yet."""
+        """The calls that have no answer yet, of all projects."""
         return set(self._open)
 
     async def call(self, method: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
@@ -79,7 +95,7 @@ class Client:
 
     async def _call(self, method: str, path: str, body: Any, key: str) -> tuple[int, Any]:
         until = time.monotonic() + GIVE_UP_S
-        headers = {"X-Auth-Token": self._token, "OpenStack-API-Version": "compute 2.90"}
+        headers = {"X-Auth-Token": self.token, "OpenStack-API-Version": "compute 2.90"}
         if key:
             headers["Idempotency-Key"] = key
         while True:
@@ -95,15 +111,16 @@ class Client:
                 why = repr(error)
             if time.monotonic() > until:
                 raise TimeoutError(f"{method} {path}: {why}")
-            self.retries += 1
+            self._retries += 1
             await asyncio.sleep(RETRY_S)
 
 
 class Tenants:
     """Sustained creates and deletes."""
 
-    def __init__(self, client: Client, image: str, flavor: str, seed: int) -> None:
+    def __init__(self, client: Client, projects: list[Client], image: str, flavor: str, seed: int) -> None:
         self.client = client
+        self._projects = projects
         self._image, self._flavor = image, flavor
         self._chance = random.Random(seed)
         self.asked: dict[str, str] = {}
@@ -113,23 +130,23 @@ class Tenants:
 
     async def one(self, number: int) -> None:
         """Create servers, wait for most of them, delete most of them, until told to stop."""
+        client = self._projects[number % len(self._projects)]
         for turn in itertools.count():
             if self.stopping:
                 return
-            name = f"c{number}-{turn}"
-            server = await self._create(name)
+            server = await self._create(client, f"c{number}-{turn}")
             if server and self._chance.random() < 0.8:  # the others are deleted while they build
-                await self._wait(server)
+                await self._wait(client, server)
             if server and self._chance.random() < 0.9:
-                await self._delete(server)
+                await self._delete(client, server)
 
-    async def _create(self, name: str) -> str:
+    async def _create(self, client: Client, name: str) -> str:
         body = {
             "server": {
                 "name": name, "flavorRef": self._flavor, "imageRef": self._image, "networks": "none",
             }
         }  # fmt: skip
-        status, answer = await self.client.call("POST", "/compute/v2.1/servers", body, key=f"create {name}")
+        status, answer = await client.call("POST", "/compute/v2.1/servers", body, key=f"create {name}")
         if status != 202:
             self.refused.append(f"create {name}: {status} {answer}")
             await asyncio.sleep(1)
@@ -139,19 +156,19 @@ class Tenants:
         self.created += 1
         return server
 
-    async def _wait(self, server: str) -> None:
+    async def _wait(self, client: Client, server: str) -> None:
         until = time.monotonic() + GIVE_UP_S
         while time.monotonic() < until:
-            status, answer = await self.client.call("GET", f"/compute/v2.1/servers/{server}")
+            status, answer = await client.call("GET", f"/compute/v2.1/servers/{server}")
             if status == 200 and answer["server"]["status"] in {"ACTIVE", "ERROR"}:
                 return
             await asyncio.sleep(POLL_S)
 
-    async def _delete(self, server: str) -> None:
+    async def _delete(self, client: Client, server: str) -> None:
         self.asked[server] = "gone"
-        repeated = self.client.retries
-        status, answer = await self.client.call("DELETE", f"/compute/v2.1/servers/{server}")
+        repeated = client.retries
+        status, answer = await client.call("DELETE", f"/compute/v2.1/servers/{server}")
         # A delete whose answer was cut off may have been carried out when it is said again.
-        if status != 204 and not (status == 404 and self.client.retries > repeated):
+        if status != 204 and not (status == 404 and client.retries > repeated):
             self.refused.append(f"delete {server}: {status} {answer}")
         self.deleted += 1

@@ -19,6 +19,10 @@ SELECT count(*) FROM runtime.partition AS t
 JOIN unnest($1::int2[], $2::int8[], $3::int8[]) AS u(p, epoch, event_n) ON t.p = u.p
 WHERE t.epoch > u.epoch AND t.event_n > u.event_n
 """
+_IN_STATE = """
+SELECT id, state::json->'placements'->-1->>'hostname' AS hostname FROM compute.instance
+WHERE NOT gone AND task_state = $1
+"""
 
 
 class Recovery:
@@ -79,19 +83,12 @@ class Recovery:
 
     async def leave(self, state: str, began: float, hosts: list[str] | None = None) -> str:
         """Until the instances that are in this task state now, on these hosts, have left it."""
-        rows = await self._fetch(
-            "SELECT id, host, updated_at FROM compute.instance WHERE NOT gone AND task_state = $1", state
-        )
-        stuck = {row["id"] for row in rows if hosts is None or row["host"] in hosts}
+        rows = await self._fetch(_IN_STATE, state)
+        stuck = {row["id"] for row in rows if hosts is None or row["hostname"] in hosts}
         count = len(stuck)
         while stuck and time.monotonic() - began < RECOVERY_MAX_S:
-            still = await self._fetch(
-                "SELECT id FROM compute.instance WHERE id = ANY($1) AND NOT gone AND task_state = $2",
-                list(stuck),
-                state,
-            )
-            stuck = {row["id"] for row in still}
-            await asyncio.sleep(POLL_S)
+            stuck &= {row["id"] for row in await self._fetch(_IN_STATE, state)}
+            await asyncio.sleep(POLL_S if stuck else 0)
         return f"{count} instances left {state} after {time.monotonic() - began:.1f} s"
 
     async def _fetch(self, statement: str, *values: object) -> list[asyncpg.Record]:

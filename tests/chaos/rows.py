@@ -21,7 +21,7 @@ async def make_image(database: str, project: str, partitions: int = 16) -> str:
         md5="0" * 32,
         sha512="0" * 128,
         location="none",
-        record=ImageRecord(name="chaos", disk_format="qcow2", container_format="bare"),
+        record=ImageRecord(name="chaos", visibility="public", disk_format="qcow2", container_format="bare"),
     )
     partition = partition_of(address("image", image.id), partitions)
     row = (image.id, partition, 1, msgspec.json.encode(image).decode(), None, False, *columns(image))

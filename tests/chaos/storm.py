@@ -14,6 +14,7 @@ from tests.fixtures.proxy import Proxy
 from tests.rig.cloud import DistributedCloud
 
 IN_FLIGHT_MIN = 50
+PROJECTS = 8
 SETTLE_MAX_S = 180.0
 WARM_UP_S = 5.0
 PAUSE_MIN_S = 1.0
@@ -113,11 +114,13 @@ async def _under_load(cloud: DistributedCloud, proxy: Proxy, plan: Plan, report:
 
 async def _tenants(cloud: DistributedCloud, client: Client, seed: int) -> Tenants:
     await client.log_in()
+    projects = [await client.of_project(f"chaos-{n}") for n in range(PROJECTS)]
     limits = {"quota_set": {"instances": -1, "cores": -1, "ram": -1}}
-    await client.call("PUT", f"/compute/v2.1/os-quota-sets/{client.project}", limits)
+    for one in projects:
+        await client.call("PUT", f"/compute/v2.1/os-quota-sets/{one.project}", limits)
     _, answer = await client.call("POST", "/compute/v2.1/flavors", {"flavor": FLAVOR})
     image = await make_image(cloud.database, client.project)
-    return Tenants(client, image, answer["flavor"]["id"], seed)
+    return Tenants(client, projects, image, answer["flavor"]["id"], seed)
 
 
 async def _strike(cloud: DistributedCloud, proxy: Proxy, load: Tenants, plan: Plan, report: Report) -> None:
