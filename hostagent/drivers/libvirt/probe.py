@@ -1,7 +1,8 @@
 """Whether guests on this host can have KVM, found out by running one.
 
-``/dev/kvm`` may be there and useless: nested hosts exist whose KVM never gets a usual guest going.
-So a boot sector of seven bytes is run with it. The answer is remembered with the kernel's release
+``/dev/kvm`` may be there and useless: nested hosts exist whose KVM never gets a usual guest going, or
+only one with none of the host's processor features. So a boot sector of seven bytes is run with it, on
+the processor that guests would get. The answer is remembered with the kernel's release
 and QEMU's version, and found again when either changes.
 """
 
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 QEMU: Final = "qemu-system-x86_64"
 PROBE_S: Final = 5.0
-MEMORY_FILE: Final = "probe.json"
+MEMORY_FILE: Final = "kvm.json"
 _EXITED: Final = 33  # what isa-debug-exit makes of the 0x10 that the guest writes: 2 * 0x10 + 1
 # mov al, 0x10; out 0xf4, al; hlt; jmp $; then the mark of a boot sector
 _SECTOR: Final = bytes((0xB0, 0x10, 0xE6, 0xF4, 0xF4, 0xEB, 0xFD)).ljust(510, b"\0") + b"\x55\xaa"
@@ -52,7 +53,8 @@ async def runs_guests(accelerator: str, seconds: float = PROBE_S) -> bool:
         disk = Path(folder) / "disk"
         disk.write_bytes(_SECTOR.ljust(_DISK_BYTES, b"\0"))
         command = (
-            *(QEMU, "-accel", accelerator, "-M", "pc", "-m", "16", "-nodefaults", "-display", "none"),
+            *(QEMU, "-accel", accelerator, *(("-cpu", "host") if accelerator == "kvm" else ())),
+            *("-M", "pc", "-m", "16", "-nodefaults", "-display", "none"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-drive", f"file={disk},format=raw,if=ide"),
         )
         return await _exit_status(command, seconds) == _EXITED
