@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gateway.compute.schema import INT_MAX
 from gateway.pages import LIMIT_MAX, MARKER_LENGTH_MAX, limit_in, next_href
 from gateway.problem import Problem
 from gateway.request import Request
@@ -35,13 +36,13 @@ def refuse_unknown(request: Request, known: Collection[str], *, from_minor: int 
 
 
 def time_in(text: str, name: str) -> float:
-    """An ISO 8601 time as epoch seconds; UTC when it names no zone. Raises Problem 400."""
+    """An ISO 8601 time as epoch seconds, not before 1970; UTC when it names no zone. Raises Problem 400."""
     plain = text.strip().replace(" ", "+") if "T" in text else text  # a plus sign arrives as a space
     try:
         found = datetime.fromisoformat(plain[:_TIME_LENGTH_MAX])
     except ValueError as error:
         raise Problem(400, f"Invalid input for query parameter {name}: {text[:64]!r} is no time.") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return max((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), 0.0)
 
 
 def period_in(request: Request) -> tuple[float | None, float | None]:
@@ -57,10 +58,10 @@ def period_in(request: Request) -> tuple[float | None, float | None]:
 
 
 def whole_in(text: str, name: str) -> int:
-    """A whole number, not negative. Raises Problem 400."""
+    """A whole number, not negative; more than INT_MAX is INT_MAX. Raises Problem 400."""
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
         raise Problem(400, f"Invalid {name} filter [{text[:64]}]")
-    return int(text)
+    return min(int(text), INT_MAX)
 
 
 def page_of(request: Request, *, from_minor: int = 1) -> tuple[int, str]:

@@ -34,7 +34,7 @@ class _Flavor(Struct, frozen=True):
 def _period(request: Request) -> tuple[float, float]:
     query, now = request.query, request.services.clock.now()
     end = time_in(query["end"], "end") if "end" in query else now
-    start = time_in(query["start"], "start") if "start" in query else end - PERIOD_S
+    start = time_in(query["start"], "start") if "start" in query else max(end - PERIOD_S, 0.0)
     if start >= end:
         raise Problem(400, "Invalid start time. The start time cannot occur after the end time.")
     return start, end

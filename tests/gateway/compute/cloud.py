@@ -189,10 +189,11 @@ async def seed(actors: Actors) -> None:
 
 @asynccontextmanager
 async def open_compute(database: str) -> AsyncIterator[Compute]:
-    """Seed and serve."""
-    pool = await open_pool(database, connections_max=4)
+    """Seed and serve; the API has a gateway's rights in the database, the actors have all."""
+    root = await open_pool(database, connections_max=2)
+    pool = await open_pool(database, connections_max=4, settings={"role": "starling_gateway"})
     try:
-        actors = Actors(pool, SystemClock())
+        actors = Actors(root, SystemClock())
         await seed(actors)
         tokens = KnownTokens(
             member=caller(),
@@ -202,6 +203,7 @@ async def open_compute(database: str) -> AsyncIterator[Compute]:
         )
         given = services([API], tokens, pool, commands=actors)
         async with serving(given, [API]) as (session, _):
-            yield Compute(session, pool, actors)
+            yield Compute(session, root, actors)
     finally:
         await pool.close()
+        await root.close()

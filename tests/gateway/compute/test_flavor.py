@@ -99,6 +99,7 @@ async def test_extra_specs(compute: Compute) -> None:
     [
         ("minRam=4096", ["m1.medium", "m1.large"]),
         ("minDisk=80", ["m1.large"]),
+        ("minRam=9999999999", []),
         ("limit=2", ["m1.tiny", "m1.small"]),
         ("limit=2&marker=2", ["m1.medium", "m1.large"]),
         ("sort_key=name&sort_dir=desc&limit=1", ["m1.tiny"]),

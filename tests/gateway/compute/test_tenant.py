@@ -132,6 +132,8 @@ async def test_usage_adds_up_hours(compute: Compute) -> None:
     assert [one["tenant_id"] for one in everybody] == ["p1"]
     query = "start=2002-01-01T00:00:00&end=2001-01-01T00:00:00"
     assert (await compute.call("GET", f"/os-simple-tenant-usage/p1?{query}"))[0] == 400
+    ancient = "end=0001-01-02T00:00:00"
+    assert (await compute.call("GET", f"/os-simple-tenant-usage/p1?{ancient}"))[0] == 400
     empty = "start=2001-01-01T00:00:00&end=2002-01-01T00:00:00"
     assert (await compute.call("GET", f"/os-simple-tenant-usage/p1?{empty}"))[1] == {"tenant_usage": {}}
 
