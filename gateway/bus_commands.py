@@ -1,4 +1,4 @@
-"""Commands over the bus: publish, wait for the answer, say it again while there is time.
+"""Commands over the bus: say it, wait for the answer, say it again while there is time.
 
 One queue per gateway receives all answers; the operation's id finds who waits. A command is repeated
 under the same operation until it is answered or too late, so a lost message costs a second at most
@@ -17,14 +17,15 @@ import msgspec
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
-from bus.mailbox import Bus, BusUnavailable, Mailbox, Parcel
-from bus.topology import gateway, parcel_to
+from bus.mailbox import Bus, BusUnavailable, Mailbox
+from bus.topology import gateway
 from gateway.commands import Unavailable
+from gateway.outgoing import Outgoing
 from process.clock import Clock
-from protocol.codec import decode_bundle, decode_message, encode_bundle, encode_message
+from protocol.codec import decode_bundle, decode_message, encode_message
 from protocol.errors import Refused
 from protocol.ids import address
-from protocol.message import Bundle, Envelope, Message, Stretch
+from protocol.message import Envelope, Message
 
 REPEAT_S: Final = 1.0
 WAITING_MAX: Final = 10_000
@@ -52,18 +53,21 @@ class BusCommands:
         self._asked: dict[str, _Asked] = {}
         self._wake = asyncio.Event()
         self._mailbox: Mailbox | None = None
+        self._outgoing = Outgoing(bus, partitions, log)
 
     async def open(self) -> None:
         """Make the queue of answers. Raises BusUnavailable."""
         self._mailbox = await self._bus.open(self._queue, self._wake)
 
     async def run(self) -> None:
-        """Hand answers to those who wait, until cancelled."""
+        """Send commands and hand answers to those who wait, until cancelled."""
         if self._mailbox is None:
             await self.open()
         mailbox = self._mailbox
         if mailbox is None:
             raise BusUnavailable("the queue of answers is not open")
+        sending = asyncio.create_task(self._outgoing.run(), name="commands")
+        sending.add_done_callback(lambda _: self._wake.set())
         try:
             while True:
                 deliveries = mailbox.take(TAKE_MAX)
@@ -71,10 +75,14 @@ class BusCommands:
                     self._hear(delivery.body)
                 if deliveries:
                     mailbox.ack(deliveries[-1])
+                elif sending.done():
+                    sending.result()
                 else:
                     await self._wake.wait()
                     self._wake.clear()
         finally:
+            sending.cancel()
+            await asyncio.wait([sending])
             await mailbox.close()
 
     @asynccontextmanager
@@ -133,14 +141,13 @@ class BusCommands:
         envelope = Envelope(
             to, self.address, encode_message(message), operation, self.address, answer_by, trace
         )
-        parcel = parcel_to(to, encode_bundle(Bundle([Stretch(-1, -1, 0, [envelope])])), self._partitions)
         answer = self.expect(operation)
         asked = self._asked[operation]
         deadline = self._clock.monotonic() + timeout_s
         try:
             while (left := deadline - self._clock.monotonic()) > 0:
                 if asked.refusal is None:
-                    await self._publish(parcel, asked, operation)
+                    asked.copies += self._outgoing.put(envelope)
                 done, _ = await asyncio.wait([answer], timeout=min(REPEAT_S, left))
                 if done:
                     return answer.result()
@@ -149,10 +156,3 @@ class BusCommands:
             raise Unavailable("no answer in time; the operation's row tells what became of it")
         finally:
             self.forget(operation, answer)
-
-    async def _publish(self, parcel: Parcel, asked: _Asked, operation: str) -> None:
-        asked.copies += 1  # it may arrive also when publishing fails
-        try:
-            await self._bus.publish([parcel])
-        except BusUnavailable as error:
-            self._log.warning("command.unsent", to=parcel.queue, operation=operation, error=str(error))
