@@ -47,8 +47,11 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(body: bytes) -> Message:
-    """The message these bytes stand for. Raises msgspec.ValidationError or DecodeError."""
-    message: Message = _body_decoder.decode(body)
+    """The message these bytes stand for. Raises msgspec.MsgspecError, whatever the bytes are."""
+    try:
+        message: Message = _body_decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(error) from error
     return message
 
 
@@ -58,8 +61,16 @@ def encode_bundle(bundle: Bundle) -> bytes:
 
 
 def decode_bundle(body: bytes) -> Bundle:
-    """A bundle from the body of one bus message. Raises msgspec.ValidationError or DecodeError."""
-    return _bundle_decoder.decode(body)
+    """A bundle from the body of one bus message. Raises msgspec.MsgspecError, whatever the bytes are."""
+    try:
+        return _bundle_decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> msgspec.DecodeError:
+    """Broken text or bottomless nesting: the decoder lets Python's own errors through."""
+    return msgspec.DecodeError(f"unreadable: {type(error).__name__}: {error}")
 
 
 def encode_envelopes(envelopes: list[Envelope]) -> bytes:
