@@ -213,7 +213,17 @@ def parked(incoming: Incoming, here: Desk | None = None, **more: Any) -> tuple[s
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\xff\0", b"[]", b'{"type":"no.such"}', b'{"type":"gateway.start_instance"}']
+    "body",
+    [
+        b"",
+        b"\xff\0",
+        b"[]",
+        b'{"type":"no.such"}',
+        b'{"type":"gateway.start_instance"}',
+        b'{"type":"actor.accepted","detail":"\xff"}',
+        b'{"type":"actor.accepted","later":' + b"[" * 100_000,
+    ],
+    ids=len,
 )
 def test_what_cannot_be_read_is_parked(body: bytes) -> None:
     envelope = Envelope(D, GATEWAY, body, "op-1", GATEWAY)
