@@ -216,7 +216,8 @@ class Worker:
         queue = partition_queue(p)
         await self._bus.declare(queue)
         backlog = await self._bus.waiting(queue.name)
-        mailbox = await self._bus.open(queue, self._wake)
+        # Before a former owner that is frozen and still connected.
+        mailbox = await self._bus.open(queue, self._wake, priority=taken.row.epoch)
         self._held[p] = Held(taken, mailbox, backlog, self._clock.now())
         self._held[p].streams.gap = True
         for due in await self._store.due(p):
