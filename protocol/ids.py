@@ -25,6 +25,12 @@ def address(kind: str, ident: str) -> Address:
     return Address(f"{kind}/{ident}")
 
 
+def key_of(to: str) -> tuple[str, str]:
+    """Kind and id: ``("instance", "6f0c…")``."""
+    kind, _, ident = to.partition("/")
+    return kind, ident
+
+
 def kind_of(to: str) -> str:
     """The part before the slash: such as ``instance``, ``host`` or ``agent``."""
     return to.partition("/")[0]

@@ -5,6 +5,7 @@ turn that raises is taken out and parked with the actor's story, and the rest of
 No I/O belongs here.
 """
 
+import functools
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,10 +21,11 @@ from protocol.agent import GuestConsole, GuestFact, Heartbeat, HostReport
 from protocol.codec import decode_message, encode_envelopes, encode_message
 from protocol.command import Command, Tick
 from protocol.errors import Refused, StepFailed
-from protocol.ids import ACTOR_KINDS, address, ident_of, kind_of, partition_of
+from protocol.ids import address, ident_of, kind_of, partition_of
 from protocol.message import Envelope, Message
 from store.turn import ActorRow, Batch, EventRow, OperationRow, Parked, PartitionRow, Segment
 
+QUEUES_KNOWN_MAX: Final = 16_384
 STORY_LENGTH: Final = 12
 """Messages remembered per cached actor, for the report on a message that was parked."""
 REFUSALS_MAX: Final = 16
@@ -34,6 +36,8 @@ ERROR_CHARS_MAX: Final = 8000
 """The end of a traceback that is kept with a parked message."""
 FROM_HOSTS: Final = (GuestFact, GuestConsole, Heartbeat, HostReport)
 
+_encode: Final = msgspec.json.Encoder().encode
+
 Seal = Callable[[str, Message, float], Message]
 """(to, message, now): adds what may not be stored (signed URLs) to a message at the moment it leaves."""
 
@@ -41,17 +45,20 @@ Seal = Callable[[str, Message, float], Message]
 class Incoming(Struct, frozen=True):
     """One envelope on its way to a turn. ``vouched`` is the host the broker vouches for, or empty.
 
-    ``numbered``: it came in a numbered stream, so it cannot be a repetition.
+    ``key`` is the kind and id of its address. ``numbered``: it came in a numbered stream, so it cannot
+    be a repetition.
     """
 
     partition: int
     envelope: Envelope
+    key: tuple[str, str]
     vouched: str = ""
     numbered: bool = False
 
 
 class Cached(Struct):
-    """An actor in memory: its state (None: there is none yet), the version its row has, its story.
+    """An actor in memory: its state (None: there is none yet), the version its row has, its story
+    (when it heard what in which operation).
 
     ``refusals`` answer further copies of a refused command alike: who was told "no" must not see it
     happen because the state has changed before the next copy. Copies share operation and ``answer_by``;
@@ -61,7 +68,7 @@ class Cached(Struct):
 
     state: ActorState | None
     stored: int
-    story: deque[str]
+    story: deque[tuple[float, str, str]]
     refusals: dict[tuple[str, float], Refused] = {}
 
 
@@ -93,7 +100,7 @@ class Draft:
     ) -> None:
         self._kinds, self._cache, self._count, self._held = kinds, cache, partitions, held
         self._next, self._now, self._seal, self._known = next_numbers, now, seal, known
-        self._changed: dict[tuple[str, str], int] = {}
+        self._changed: dict[tuple[str, str], tuple[int, int]] = {}
         self._columns: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._numbered: dict[tuple[int, int], tuple[int, list[Envelope]]] = {}
         self._direct: dict[str, list[Envelope]] = {}
@@ -106,12 +113,12 @@ class Draft:
     def hear(self, incoming: Incoming) -> str:
         """Run one turn. Returns what became of the message: moved, answered, dropped or parked."""
         envelope = incoming.envelope
-        key = (kind_of(envelope.to), ident_of(envelope.to))
+        key = incoming.key
         try:
             message = decode_message(envelope.body)
         except msgspec.MsgspecError as error:
             return self._park(incoming, error)
-        if key[0] not in ACTOR_KINDS or key not in self._cache:
+        if key not in self._cache:
             return self._park(incoming, LookupError(f"no actor can have the address {envelope.to}"))
         if not _vouched(message, envelope.sender, incoming.vouched):
             why = f"{envelope.sender} may not say {type(message).__name__} as {incoming.vouched}"
@@ -132,12 +139,13 @@ class Draft:
         if (kind, ident) not in self._cache:
             return "dropped"
         envelope = Envelope(address(kind, ident), "", encode_message(Tick()))
-        return self._turn((kind, ident), Heard(Tick()), Incoming(partition, envelope))
+        key = (kind, ident)
+        return self._turn(key, Heard(Tick()), Incoming(partition, envelope, key))
 
     def _turn(self, key: tuple[str, str], heard: Heard, incoming: Incoming) -> str:
         cached = self._cache[key]
         kind = self._kinds[key[0]]
-        cached.story.append(f"{self._now:.3f} {type(heard.message).__name__} {heard.operation}")
+        cached.story.append((self._now, type(heard.message).__name__, heard.operation))
         self._turns += 1
         try:
             decision = _again(cached, heard) or decide(kind, cached.state, heard, self._now, key[1])
@@ -167,17 +175,15 @@ class Draft:
         self, key: tuple[str, str], cached: Cached, decision: Decision[Any], heard: Heard, incoming: Incoming
     ) -> None:
         # Whatever may raise comes first: a turn is taken whole or parked.
-        sends = [(send, self._envelope(send, incoming)) for send in decision.sends]
-        for send in decision.sends:
-            queue_of(send.to, self._count)
+        sends = [self._envelope(send, incoming) for send in decision.sends]
         if decision.changed and decision.state is not None:
             self._columns[key] = self._kinds[key[0]].columns(decision.state)
-        _remember(cached, decision, heard)
-        if decision.changed and decision.state is not None:
-            self._changed.setdefault(key, cached.stored)
+            self._changed.setdefault(key, (incoming.partition, cached.stored))
             cached.state = decision.state
-        for send, envelope in sends:
-            if send.numbered:
+        else:
+            _remember(cached, decision, heard)
+        for numbered, envelope in sends:
+            if numbered:
                 self._number(incoming.partition, envelope)
             else:
                 self._direct.setdefault(envelope.to, []).append(envelope)
@@ -188,17 +194,15 @@ class Draft:
             if record.finished_at:
                 self._outcomes.append((record.name, record.outcome, record.finished_at - record.began_at))
 
-    def _envelope(self, send: Send, incoming: Incoming) -> Envelope:
-        source = incoming.envelope
-        message = self._seal(send.to, send.message, self._now) if not send.numbered else send.message
-        return Envelope(
-            to=send.to,
-            sender=source.to,
-            body=encode_message(message),
-            operation=send.operation,
-            reply_to=send.reply_to if send.numbered or send.again else "",
-            trace=source.trace,
-        )
+    def _envelope(self, send: Send, incoming: Incoming) -> tuple[bool, Envelope]:
+        """Whether a numbered stream carries it, and the message ready to go."""
+        source, numbered = incoming.envelope, send.numbered
+        message = send.message if numbered else self._seal(send.to, send.message, self._now)
+        reply_to = send.reply_to if numbered or send.again else ""
+        body = encode_message(message)
+        if not numbered:
+            _require_queue(send.to)
+        return numbered, Envelope(send.to, source.to, body, send.operation, reply_to, 0.0, source.trace)
 
     def _number(self, source: int, envelope: Envelope) -> None:
         destination = partition_of(envelope.to, self._count)
@@ -206,13 +210,14 @@ class Draft:
         stream[1].append(envelope)
 
     def _park(self, incoming: Incoming, error: BaseException) -> str:
-        cached = self._cache.get((kind_of(incoming.envelope.to), ident_of(incoming.envelope.to)))
-        story = "\n".join(cached.story) if cached else ""
+        cached = self._cache.get(incoming.key)
+        told = cached.story if cached else ()
+        story = "\n".join(f"{at:.3f} {name} {operation}" for at, name, operation in told)
         text = _storable("".join(traceback.format_exception(error, limit=-6)))
         if kind_of(incoming.envelope.reply_to) == "gateway" and not incoming.vouched:
             refused = Refused(code="internal", reason="an internal error; the operators have been told")
             answer = Send(incoming.envelope.reply_to, refused, incoming.envelope.operation)
-            self._direct.setdefault(answer.to, []).append(self._envelope(answer, incoming))
+            self._direct.setdefault(answer.to, []).append(self._envelope(answer, incoming)[1])
         self._parked.append(
             Parked(incoming.partition, incoming.envelope.to, incoming.envelope.body, text, story, self._now)
         )
@@ -220,7 +225,7 @@ class Draft:
 
     def finish(self, marks: dict[int, tuple[int, ...]]) -> Outcome:
         """The batch with these marks; ``batch.partitions`` is empty when there is nothing to write."""
-        actors = [self._row(key, expected) for key, expected in self._changed.items()]
+        actors = [self._row(key, p, expected) for key, (p, expected) in self._changed.items()]
         segments = [
             Segment(s, d, first, first + len(envelopes) - 1, encode_envelopes(envelopes))
             for (s, d), (first, envelopes) in self._numbered.items()
@@ -245,31 +250,32 @@ class Draft:
             [_operation_row(r) for r in self._records.values()],
             self._parked,
         )
-        due = {key: _due(self._cache[key], self._kinds[key[0]]) for key in self._changed}
+        due = {(row.kind, row.id): row.due_at for row in actors}
         return Outcome(batch, self._numbered, self._direct, due, self._turns, self._outcomes)
 
-    def _row(self, key: tuple[str, str], expected: int) -> ActorRow:
+    def _row(self, key: tuple[str, str], partition: int, expected: int) -> ActorRow:
         cached, kind = self._cache[key], self._kinds[key[0]]
         state = cached.state
         if state is None:
             raise LookupError(f"{key} changed to nothing")
+        gone = kind.gone(state)
         return ActorRow(
             kind=key[0],
             id=key[1],
-            partition=partition_of(address(*key), self._count),
+            partition=partition,
             expected=expected,
             version=state.version,
-            state=msgspec.json.encode(state),
-            due_at=_due(cached, kind),
-            gone=kind.gone(state),
+            state=_encode(state),
+            due_at=None if gone else due_at(state),
+            gone=gone,
             columns=self._columns[key],
         )
 
 
 def _again(cached: Cached, heard: Heard) -> Decision[Any] | None:
     """The same answer to another copy of a refused command."""
-    refused = cached.refusals.get((heard.operation, heard.answer_by))
-    if refused is None or not isinstance(heard.message, Command):
+    refused = cached.refusals and cached.refusals.get((heard.operation, heard.answer_by))
+    if not refused or not isinstance(heard.message, Command):
         return None
     return Decision(cached.state, [Send(heard.reply_to, refused, heard.operation)], [], [], changed=False)
 
@@ -283,15 +289,18 @@ def _remember(cached: Cached, decision: Decision[Any], heard: Heard) -> None:
         del cached.refusals[next(iter(cached.refusals))]
 
 
-def _due(cached: Cached, kind: Kind[Any]) -> float | None:
-    state = cached.state
-    return None if state is None or kind.gone(state) else due_at(state)
+@functools.lru_cache(maxsize=QUEUES_KNOWN_MAX)
+def _require_queue(to: str) -> None:
+    """Raise ValueError for an address nobody answers to."""
+    queue_of(to, 1)
 
 
 def well_formed(envelope: Envelope) -> bool:
     """Whether its names can be names. Anyone may have written them, and they are asked of the database."""
     names = (envelope.to, envelope.sender, envelope.operation, envelope.reply_to, envelope.trace)
-    return all(len(name) <= NAME_CHARS_MAX for name in names) and "".join(names).isprintable()
+    joined = "".join(names)
+    short = len(joined) <= NAME_CHARS_MAX or all(len(name) <= NAME_CHARS_MAX for name in names)
+    return short and joined.isprintable()
 
 
 def _storable(text: str) -> str:
@@ -312,5 +321,5 @@ def _operation_row(record: OperationRecord) -> OperationRow:
         project=record.by.project, user=record.by.user, request=record.by.request,
         began_at=record.began_at, updated_at=record.updated_at, deadline=record.deadline,
         finished_at=record.finished_at, outcome=record.outcome, reason=record.reason,
-        steps=msgspec.json.encode(record.steps),
+        steps=_encode(record.steps),
     )  # fmt: skip

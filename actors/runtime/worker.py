@@ -25,7 +25,7 @@ from bus.topology import is_host, queue_of
 from bus.topology import partition as partition_queue
 from process.clock import Clock
 from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
-from protocol.ids import ACTOR_KINDS, ident_of, kind_of, partition_of
+from protocol.ids import key_of, partition_of
 from protocol.message import Bundle, Envelope, Stretch
 from store.turn import Fenced, StoreUnavailable, TurnStore, VersionConflict
 
@@ -294,7 +294,7 @@ class Worker:
         if len(mine) != len(envelopes):
             refused = len(envelopes) - len(mine)
             self._log.warning("envelopes.refused", partition=p, sender=sender, refused=refused)
-        return [Incoming(p, envelope, sender, numbered) for envelope in mine]
+        return [Incoming(p, envelope, key_of(envelope.to), sender, numbered) for envelope in mine]
 
     async def _pull(self, *, sweep: bool) -> list[Incoming]:
         """Read what the bus has not brought from the senders' segments: after a gap, and now and then."""
@@ -343,7 +343,7 @@ class Worker:
 
     async def _batch(self, incoming: list[Incoming], timers: list[tuple[int, str, str]]) -> None:
         began = self._clock.monotonic()
-        await self._load([(kind_of(i.envelope.to), ident_of(i.envelope.to)) for i in incoming])
+        await self._load([one.key for one in incoming])
         await self._load([(kind, ident) for _, kind, ident in timers])
         draft = Draft(
             kinds=self._kinds,
@@ -379,9 +379,9 @@ class Worker:
 
     async def _load(self, keys: list[tuple[str, str]]) -> None:
         missing: dict[str, dict[str, None]] = {}
-        for kind, ident in keys:
-            if kind in ACTOR_KINDS and kind in self._kinds and (kind, ident) not in self._cache:
-                missing.setdefault(kind, {})[ident] = None
+        for key in keys:
+            if key not in self._cache and key[0] in self._kinds:
+                missing.setdefault(key[0], {})[key[1]] = None
         for kind, idents in missing.items():
             found = await self._store.load(kind, list(idents))
             for ident in idents:
