@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from actors.machine import Kind, decide
 from actors.turn import ActorState, Decision, Event, Heard, OperationRecord, Send, due_at
@@ -21,7 +22,7 @@ from protocol.agent import GuestConsole, GuestFact, Heartbeat, HostReport
 from protocol.codec import decode_message, encode_envelopes, encode_message
 from protocol.command import Command, Tick
 from protocol.errors import Refused, StepFailed
-from protocol.ids import address, ident_of, kind_of, partition_of
+from protocol.ids import address, ident_of, key_of, kind_of, partition_of
 from protocol.message import Envelope, Message
 from store.turn import ActorRow, Batch, EventRow, OperationRow, Parked, PartitionRow, Segment
 
@@ -51,9 +52,12 @@ class Incoming(Struct, frozen=True):
 
     partition: int
     envelope: Envelope
-    key: tuple[str, str]
     vouched: str = ""
     numbered: bool = False
+    key: tuple[str, str] = ("", "")
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "key", key_of(self.envelope.to))
 
 
 class Cached(Struct):
@@ -140,7 +144,7 @@ class Draft:
             return "dropped"
         envelope = Envelope(address(kind, ident), "", encode_message(Tick()))
         key = (kind, ident)
-        return self._turn(key, Heard(Tick()), Incoming(partition, envelope, key))
+        return self._turn(key, Heard(Tick()), Incoming(partition, envelope))
 
     def _turn(self, key: tuple[str, str], heard: Heard, incoming: Incoming) -> str:
         cached = self._cache[key]

@@ -25,7 +25,7 @@ from bus.topology import is_host, queue_of
 from bus.topology import partition as partition_queue
 from process.clock import Clock
 from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
-from protocol.ids import key_of, partition_of
+from protocol.ids import partition_of
 from protocol.message import Bundle, Envelope, Stretch
 from store.turn import Fenced, StoreUnavailable, TurnStore, VersionConflict
 
@@ -294,7 +294,7 @@ class Worker:
         if len(mine) != len(envelopes):
             refused = len(envelopes) - len(mine)
             self._log.warning("envelopes.refused", partition=p, sender=sender, refused=refused)
-        return [Incoming(p, envelope, key_of(envelope.to), sender, numbered) for envelope in mine]
+        return [Incoming(p, envelope, sender, numbered) for envelope in mine]
 
     async def _pull(self, *, sweep: bool) -> list[Incoming]:
         """Read what the bus has not brought from the senders' segments: after a gap, and now and then."""
