@@ -204,8 +204,8 @@ class Draft:
         message = send.message if numbered else self._seal(send.to, send.message, self._now)
         reply_to = send.reply_to if numbered or send.again else ""
         body = encode_message(message)
-        if not numbered:
-            _require_queue(send.to)
+        if not numbered and not _has_queue(send.to):
+            raise ValueError(f"nobody answers to {send.to!r}")
         return numbered, Envelope(send.to, source.to, body, send.operation, reply_to, 0.0, source.trace)
 
     def _number(self, source: int, envelope: Envelope) -> None:
@@ -218,14 +218,20 @@ class Draft:
         told = cached.story if cached else ()
         story = "\n".join(f"{at:.3f} {name} {operation}" for at, name, operation in told)
         text = _storable("".join(traceback.format_exception(error, limit=-6)))
-        if kind_of(incoming.envelope.reply_to) == "gateway" and not incoming.vouched:
-            refused = Refused(code="internal", reason="an internal error; the operators have been told")
-            answer = Send(incoming.envelope.reply_to, refused, incoming.envelope.operation)
-            self._direct.setdefault(answer.to, []).append(self._envelope(answer, incoming)[1])
+        self._answer_parked(incoming)
         self._parked.append(
             Parked(incoming.partition, incoming.envelope.to, incoming.envelope.body, text, story, self._now)
         )
         return "parked"
+
+    def _answer_parked(self, incoming: Incoming) -> None:
+        """Tell the gateway that waits. Hosts do not choose who is answered."""
+        source = incoming.envelope
+        if incoming.vouched or kind_of(source.reply_to) != "gateway" or not _has_queue(source.reply_to):
+            return
+        refused = Refused(code="internal", reason="an internal error; the operators have been told")
+        answer = Envelope(source.reply_to, source.to, encode_message(refused), source.operation)
+        self._direct.setdefault(answer.to, []).append(answer)
 
     def finish(self, marks: dict[int, tuple[int, ...]]) -> Outcome:
         """The batch with these marks; ``batch.partitions`` is empty when there is nothing to write."""
@@ -294,9 +300,13 @@ def _remember(cached: Cached, decision: Decision[Any], heard: Heard) -> None:
 
 
 @functools.lru_cache(maxsize=QUEUES_KNOWN_MAX)
-def _require_queue(to: str) -> None:
-    """Raise ValueError for an address nobody answers to."""
-    queue_of(to, 1)
+def _has_queue(to: str) -> bool:
+    """Whether anybody can answer to this address."""
+    try:
+        queue_of(to, 1)
+    except ValueError:
+        return False
+    return True
 
 
 def well_formed(envelope: Envelope) -> bool:

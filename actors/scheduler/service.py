@@ -40,6 +40,7 @@ class SchedulerStats(Struct):
 
     placed: int = 0
     refused: int = 0
+    failed: int = 0
     news: int = 0
 
 
@@ -145,32 +146,42 @@ class Scheduler:
                     question = decode_message(envelope.body)
                     if isinstance(question, PlaceInstance):
                         queue = queue_of(envelope.sender, self._partitions).name
-                        answers.setdefault(queue, []).append(self._propose(question, envelope))
+                        answers.setdefault(queue, []).extend(self._propose(question, envelope))
             except (msgspec.MsgspecError, ValueError) as error:
                 self._log.error("question.unreadable", error=str(error))
         parcels = [
             Parcel(queue, encode_bundle(Bundle([Stretch(-1, -1, 0, envelopes)])))
             for queue, envelopes in answers.items()
+            if envelopes
         ]
         try:
             await self._bus.publish(parcels)
         except BusUnavailable as error:
             self._log.warning("answers.unsent", parcels=len(parcels), error=str(error))
 
-    def _propose(self, question: PlaceInstance, envelope: Envelope) -> Envelope:
-        proposed = choose(question, self._view.values(), self._filters, self._weighers, self._clock.random)
+    def _propose(self, question: PlaceInstance, envelope: Envelope) -> list[Envelope]:
+        """The answer; none when a plug-in raises, and the asker's deadline says so."""
+        try:
+            proposed = choose(
+                question, self._view.values(), self._filters, self._weighers, self._clock.random
+            )
+        except Exception:  # noqa: BLE001  a plug-in's bug must not end everybody else's placement
+            self.stats.failed += 1
+            self._log.exception("question.failed", instance=question.instance)
+            return []
         if proposed.hosts:
             self.stats.placed += 1
             self._count_in(question, proposed.hosts[0])
         else:
             self.stats.refused += 1
-        return Envelope(
+        answer = Envelope(
             to=envelope.sender,
             sender=f"scheduler/{self.name}",
             body=encode_message(proposed),
             operation=envelope.operation,
             trace=envelope.trace,
         )
+        return [answer]
 
     def _count_in(self, question: PlaceInstance, host: str) -> None:
         known, amount = self._view[host], question.amount

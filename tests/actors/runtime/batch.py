@@ -8,7 +8,7 @@ from actors.machine import Kind
 from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Seal
 from actors.turn import ActorState
 from protocol.codec import decode_message, encode_message
-from protocol.ids import ident_of, kind_of, partition_of
+from protocol.ids import key_of, partition_of
 from protocol.message import Envelope, Message
 from store.turn import PartitionRow
 from tests.actors.stage import GATEWAY, NOW
@@ -29,9 +29,7 @@ class Desk:
     def __init__(self, kinds: Mapping[str, Kind[Any]], states: Mapping[str, ActorState | None]) -> None:
         self.kinds = kinds
         self.cache = {
-            (kind_of(to), ident_of(to)): Cached(
-                state, 0 if state is None else state.version, deque(maxlen=STORY_LENGTH)
-            )
+            key_of(to): Cached(state, 0 if state is None else state.version, deque(maxlen=STORY_LENGTH))
             for to, state in states.items()
         }
 
@@ -56,23 +54,28 @@ class Desk:
         )
 
     def state(self, to: str) -> ActorState | None:
-        return self.cache[kind_of(to), ident_of(to)].state
+        return self.cache[key_of(to)].state
 
 
 def partition(to: str) -> int:
     return partition_of(to, PARTITIONS)
 
 
+def arriving(envelope: Envelope, vouched: str = "", *, numbered: bool = False) -> Incoming:
+    """An envelope in the partition of its address."""
+    return Incoming(partition(envelope.to), envelope, key_of(envelope.to), vouched, numbered)
+
+
 def command(to: str, message: Message, *, operation: str = "op-1", **more: Any) -> Incoming:
     """A command as a gateway sends it."""
     surroundings = {"reply_to": GATEWAY, "sender": GATEWAY, "operation": operation, **more}
-    return Incoming(partition(to), Envelope(to=to, body=encode_message(message), **surroundings))
+    return arriving(Envelope(to=to, body=encode_message(message), **surroundings))
 
 
 def numbered(to: str, message: Message, *, sender: str, operation: str = "", **more: Any) -> Incoming:
     """What another actor says, in its numbered stream."""
     envelope = Envelope(to=to, sender=sender, body=encode_message(message), operation=operation, **more)
-    return Incoming(partition(to), envelope, "", numbered=True)
+    return arriving(envelope, numbered=True)
 
 
 def from_host(to: str, message: Message, host: str, *, sender: str = "", operation: str = "") -> Incoming:
@@ -80,7 +83,7 @@ def from_host(to: str, message: Message, host: str, *, sender: str = "", operati
     envelope = Envelope(
         to=to, sender=sender or f"agent/{host}", body=encode_message(message), operation=operation
     )
-    return Incoming(partition(to), envelope, host)
+    return arriving(envelope, host)
 
 
 def names(envelopes: Iterable[Envelope]) -> list[str]:

@@ -37,6 +37,7 @@ from tests.actors.runtime.batch import (
     EPOCH,
     EVENT_N,
     Desk,
+    arriving,
     command,
     from_host,
     names,
@@ -227,7 +228,7 @@ def parked(incoming: Incoming, here: Desk | None = None, **more: Any) -> tuple[s
 )
 def test_what_cannot_be_read_is_parked(body: bytes) -> None:
     envelope = Envelope(D, GATEWAY, body, "op-1", GATEWAY)
-    address, error, answers = parked(Incoming(partition(D), envelope))
+    address, error, answers = parked(arriving(envelope))
     assert address == D
     assert "Error" in error
     assert answers == ["Refused"]
@@ -235,7 +236,7 @@ def test_what_cannot_be_read_is_parked(body: bytes) -> None:
 
 def test_a_message_to_nobody_is_parked() -> None:
     for to in ("door/x", "agent/x", "instance/unknown", "x"):
-        _, error, _ = parked(Incoming(0, Envelope(to, GATEWAY, encode_message(START))))
+        _, error, _ = parked(arriving(Envelope(to, GATEWAY, encode_message(START))))
         assert "no actor can have the address" in error
 
 
@@ -334,12 +335,19 @@ def test_a_parked_stranger_fails_nobody() -> None:
     assert (state.task.state, state.task.failure) == (OPENING, "")
 
 
+def test_an_answer_to_nobody_is_no_further_trouble() -> None:
+    for reply_to in ("gateway/no body", "gateway/", "schedulers/all"):
+        draft = desk(stuck="breaks").draft()
+        assert draft.hear(command(D, START, reply_to=reply_to)) == "parked"
+        assert draft.finish(MARKS).direct == {}
+
+
 def test_what_is_kept_of_an_error_fits_into_the_database() -> None:
     body = b'{"type":"' + b"\\u0000" * 3 + b'"}'
-    _, error, _ = parked(Incoming(partition(D), Envelope(D, GATEWAY, body, "op-1", GATEWAY)))
+    _, error, _ = parked(arriving(Envelope(D, GATEWAY, body, "op-1", GATEWAY)))
     assert "\0" not in error
     long = Envelope("instance/" + "x" * 20_000, GATEWAY, encode_message(START))
-    assert len(parked(Incoming(0, long))[1]) <= ERROR_CHARS_MAX
+    assert len(parked(arriving(long))[1]) <= ERROR_CHARS_MAX
 
 
 def test_the_story_of_an_actor_is_bounded() -> None:
@@ -396,7 +404,7 @@ def test_only_a_host_speaks_for_itself(incoming: Incoming, why: str) -> None:
 def test_a_host_does_not_choose_who_is_answered() -> None:
     envelope = Envelope(D, f"agent/{HOSTS[0]}", b"?", "op-1", reply_to=GATEWAY)
     draft = desk().draft()
-    assert draft.hear(Incoming(partition(D), envelope, HOSTS[0])) == "parked"
+    assert draft.hear(arriving(envelope, HOSTS[0])) == "parked"
     assert draft.finish(MARKS).direct == {}
 
 
