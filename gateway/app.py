@@ -21,6 +21,7 @@ from gateway.origin import Origins
 from gateway.problem import Problem
 from gateway.request import Request, Response, forbidden
 from gateway.route import Api, Router, Row, unquoted
+from gateway.server_log import server_log
 from gateway.services import Services
 from store.pool import is_outage
 
@@ -238,10 +239,11 @@ def make_app(services: Services, apis: Iterable[Api]) -> web.Application:
             "access_log": None,
             "auto_decompress": False,
             "keepalive_timeout": KEEPALIVE_TIMEOUT_S,
+            "logger": server_log(),
             "max_field_size": HEADER_BYTES_MAX,
             "max_headers": HEADERS_MAX,
             "max_line_size": HEADER_BYTES_MAX,
         }
     )
-    app.router.add_route("*", "/{path:.*}", front.handle, expect_handler=_no_early_continue)
+    app.router.add_route("*", r"/{path:[\s\S]*}", front.handle, expect_handler=_no_early_continue)
     return app

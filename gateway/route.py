@@ -178,11 +178,12 @@ def _walk(
 
 def unquoted(segment: str) -> str:
     """A path segment decoded. Raises Problem 404 for bytes no resource's name can have."""
-    if "%" not in segment:
+    if "%" not in segment and segment.isascii() and segment.isprintable():
         return segment
     try:
         text = unquote(segment, errors="strict")
-    except UnicodeDecodeError as error:
+        text.encode()  # bytes that are no UTF-8 arrive as surrogates
+    except UnicodeError as error:
         raise Problem(404, "The resource could not be found.") from error
     if not text.isprintable() and not _CONTROLS.isdisjoint(text):
         raise Problem(404, "The resource could not be found.")

@@ -5,7 +5,7 @@ whether the user, the password or the scope was wrong is nobody's business.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -22,6 +22,9 @@ from gateway.route import Route
 from store import identity
 from store.identity import Role, Snapshot
 from store.pool import Connection
+
+LOGIN_BYTES_MAX: Final = 64 << 10
+"""Anybody may send this body, so little of it is read."""
 
 Ref = Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -337,7 +340,15 @@ async def my_system(request: Request) -> Response:
 
 
 ROUTES = (
-    Route("POST", "/v3/auth/tokens", create_token, "identity:create_token", 201, request=AuthBody),
+    Route(
+        "POST",
+        "/v3/auth/tokens",
+        create_token,
+        "identity:create_token",
+        201,
+        request=AuthBody,
+        body_bytes_max=LOGIN_BYTES_MAX,
+    ),
     Route("GET", "/v3/auth/tokens", show_token, "identity:validate_token"),
     Route("HEAD", "/v3/auth/tokens", show_token, "identity:check_token"),
     Route("DELETE", "/v3/auth/tokens", delete_token, "identity:revoke_token", 204),

@@ -99,9 +99,18 @@ async def _fault(cloud: Cloud, wire: Wire, attack: Attack, judge: Judge) -> str:
         return repr(error)
     if answer.status in NEVER:
         return str(answer)
+    if not f"{attack.target}{headers}".isascii():
+        return _is_no_http(answer)
     fault = "" if method == "HEAD" else wrong(attack.place.api.name, answer)
     fault = fault or judge(attack, answer)
     return f"{fault}: {answer}" if fault else ""
+
+
+def _is_no_http(answer: Answer) -> str:
+    """What is wrong with an answer to bytes that HTTP does not allow: it comes before any API."""
+    if answer.status in (400, 404) and answer.headers.get("content-type", "").startswith("text/plain"):
+        return ""
+    return "" if 400 <= answer.status < 500 else str(answer)
 
 
 async def healthy(cloud: Cloud) -> None:
