@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import Final, TypedDict
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from actors.turn import ActorState, Heard, Send
-from protocol.agent import DestroyGuest, GuestCommand
+from actors.turn import ActorState, Heard, Send, Task
+from protocol.agent import DestroyGuest, ForgetGuest, GuestCommand
 from protocol.guest import GuestSpec, PowerState
 from protocol.ids import address
 from protocol.instance import Amount, ReleaseHost, ServerRequest
@@ -40,6 +41,7 @@ class T(StrEnum):
     SPAWNING = "spawning"
     CLEARING = "clearing"
     DELETING = "deleting"
+    DELETING_AGAIN = "deleting_again"
     RELEASING = "releasing"
     POWERING_ON = "powering-on"
     POWERING_OFF = "powering-off"
@@ -162,6 +164,12 @@ def destroy(vm: Instance, placement: Placement) -> Send:
     )
 
 
+def forget(vm: Instance, placement: Placement) -> Send:
+    """The word that the host's agent need not remember this placement's end any longer."""
+    order = ForgetGuest(instance=vm.id, generation=placement.generation, number=vm.version)
+    return Send(agent_of(placement), order)
+
+
 def release(vm: Instance, placement: Placement) -> Send:
     """The order to give this placement's room back."""
     return Send(address("host", placement.host), ReleaseHost(instance=vm.id, generation=placement.generation))
@@ -172,6 +180,11 @@ def placement_of(vm: Instance, heard: Heard) -> Placement | None:
     generation = getattr(heard.message, "generation", None)
     host = heard.sender.partition("/")[2]
     return next((p for p in vm.placements if (p.host, p.generation) == (host, generation)), None)
+
+
+def mended(vm: Instance) -> Task | None:
+    """The task without its failure: what went wrong on the way came right in the end."""
+    return None if vm.task is None else replace(vm.task, failure="")
 
 
 def without(vm: Instance, host: str, generation: int) -> tuple[Placement, ...]:

@@ -16,7 +16,12 @@ from actors.instance.model import Fault, Instance, T, V
 from protocol.instance import Flavor, ServerRequest
 from protocol.view import BASE, stamp
 
-SHOWN: Final = {T.CLAIMING: "scheduling", T.CLEARING: "spawning", T.RELEASING: "deleting"}
+SHOWN: Final = {
+    T.CLAIMING: "scheduling",
+    T.CLEARING: "spawning",
+    T.DELETING_AGAIN: "deleting",
+    T.RELEASING: "deleting",
+}
 """Task states the API has no word for, and the word that says most nearly the same."""
 
 _DEFAULT: Final = {

@@ -18,14 +18,16 @@ from actors.instance.model import (
     T,
     V,
     destroy,
+    forget,
     guest_spec,
+    mended,
     pair,
     release,
     to_guest,
     without,
 )
 from actors.machine import on, operation
-from actors.turn import Send, Sends, Step, Task
+from actors.turn import Send, Sends, Step
 from protocol.agent import GuestDestroyed, GuestProgress, GuestStarted, SpawnGuest
 from protocol.errors import StepFailed
 from protocol.guest import PowerState
@@ -124,15 +126,9 @@ def clear(vm: Instance, failed: StepFailed) -> Step[Instance]:
 
 
 def try_elsewhere(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:
-    vm, sends = _leave(vm, destroyed)
-    vm = vm.but(refused=(*vm.refused, *(s.to.partition("/")[2] for s in sends)), task=_mended(vm))
+    vm, sends = _leave(vm.but(refused=(*vm.refused, vm.placements[-1].host), task=mended(vm)), destroyed)
     vm, more = ask_scheduler(vm, destroyed)
     return vm, [*sends, *more]
-
-
-def _mended(vm: Instance) -> Task | None:
-    """The task without its failure: the next try may succeed, and then the operation has."""
-    return None if vm.task is None else replace(vm.task, failure="")
 
 
 def give_up(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:
@@ -142,7 +138,7 @@ def give_up(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:
 
 def _leave(vm: Instance, destroyed: GuestDestroyed) -> tuple[Instance, Sends]:
     left = next(p for p in vm.placements if p.generation == destroyed.generation)
-    return vm.but(placements=without(vm, left.host, left.generation)), [release(vm, left)]
+    return vm.but(placements=without(vm, left.host, left.generation)), [release(vm, left), forget(vm, left)]
 
 
 def no_scheduler(vm: Instance, failed: StepFailed) -> Step[Instance]:

@@ -1,12 +1,25 @@
 """Delete: remove the guest from every host it may be on, give the room back, then the quota.
 
-It interrupts whatever runs. It never gives up: a host that does not answer is asked again until it
-does, and the instance stays ``deleting`` meanwhile. What remains is a tombstone that answers "gone".
+It interrupts whatever runs. It never gives up: a host that does not answer, or cannot, is asked again
+until it does, and the instance stays ``deleting`` meanwhile. What remains is a tombstone that answers "gone".
 
 Source: Compute API, "delete server" (any state).
 """
 
-from actors.instance.model import GONE, Instance, Placement, T, V, destroy, release, without
+from typing import Final
+
+from actors.instance.model import (
+    GONE,
+    Instance,
+    Placement,
+    T,
+    V,
+    destroy,
+    forget,
+    mended,
+    release,
+    without,
+)
 from actors.machine import ANY, on, operation
 from actors.turn import Send, Step
 from protocol.agent import GuestDestroyed
@@ -17,6 +30,9 @@ from protocol.ids import address
 from protocol.instance import DeleteInstance, ReturnQuota
 from protocol.message import Message
 
+AGAIN_S: Final = 10.0
+"""Pause after a host could not destroy a guest, before it is asked again."""
+
 
 def _guests(vm: Instance) -> list[Placement]:
     return [p for p in vm.placements if p.spawned]
@@ -24,6 +40,11 @@ def _guests(vm: Instance) -> list[Placement]:
 
 def destroy_next(vm: Instance, _: Message) -> Step[Instance]:
     return vm, [destroy(vm, _guests(vm)[-1])]
+
+
+def rest(vm: Instance, _: StepFailed) -> Step[Instance]:
+    # Asked again at once, a host that cannot would be asked a hundred times a second.
+    return vm, []
 
 
 def destroy_another(vm: Instance, destroyed: GuestDestroyed) -> Step[Instance]:
@@ -39,7 +60,14 @@ def free_next(vm: Instance, _: Message) -> Step[Instance]:
 
 
 def note_freed(vm: Instance, released: HostReleased) -> Step[Instance]:
-    return vm.but(placements=_unfreed(vm, released)), []
+    freed = [forget(vm, p) for p in vm.placements if p.generation == released.generation]
+    return vm.but(placements=_unfreed(vm, released)), freed
+
+
+def note_last(vm: Instance, released: HostReleased) -> Step[Instance]:
+    vm, freed = note_freed(vm, released)
+    vm, said = vanish(vm, released)
+    return vm, [*freed, *said]
 
 
 def vanish(vm: Instance, _: Message) -> Step[Instance]:
@@ -50,6 +78,7 @@ def vanish(vm: Instance, _: Message) -> Step[Instance]:
         placements=(),
         deleted_at=vm.updated_at,
         alarm_at=None,
+        task=mended(vm),
     )
     return vm, [Send(address("project", vm.project), ReturnQuota(instance=vm.id, amount=vm.amount))]
 
@@ -95,12 +124,13 @@ DELETE = operation(
     on(None,         DeleteInstance, vanish,          None),
     on(T.DELETING,   GuestDestroyed, destroy_another, T.DELETING,  when=has_another),
     on(T.DELETING,   GuestDestroyed, free_rooms,      T.RELEASING),
-    on(T.DELETING,   StepFailed,     destroy_next,    T.DELETING),
+    on(T.DELETING,   StepFailed,     rest,            T.DELETING_AGAIN),
+    on(T.DELETING_AGAIN, StepFailed, destroy_next,    T.DELETING),
     on(T.RELEASING,  HostReleased,   note_freed,      T.RELEASING, when=more_to_free),
-    on(T.RELEASING,  HostReleased,   vanish,          None),
+    on(T.RELEASING,  HostReleased,   note_last,       None),
     on(T.RELEASING,  StepFailed,     free_next,       T.RELEASING),
     accepts=set(V),
     interrupts={ANY},
-    deadlines={T.DELETING: 120, T.RELEASING: 60},
+    deadlines={T.DELETING: 120, T.DELETING_AGAIN: AGAIN_S, T.RELEASING: 60},
 )
 # fmt: on

@@ -8,6 +8,7 @@ from actors.instance.model import Instance, agent_of
 from actors.turn import Heard, Send
 from protocol.agent import (
     DestroyGuest,
+    ForgetGuest,
     GuestCommand,
     GuestDestroyed,
     GuestFact,
@@ -145,6 +146,8 @@ def healthy_answer(send: Send) -> Heard | None:
                 instance=said.instance, generation=said.generation, number=said.number,
                 power_state=PowerState.RUNNING, after=said.number,
             )  # fmt: skip
+        case ForgetGuest():
+            return None
         case _ if type(said) in _ANSWERS:
             assert isinstance(said, GuestCommand)
             answer = _ANSWERS[type(said)](

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from actors.instance.kind import INSTANCE
-from actors.instance.model import GONE, Instance, V
+from actors.instance.model import GONE, Instance, T, V
 from actors.machine import Operation, Row
 from actors.turn import Decision, Heard, OperationRecord, Send, due_at
 from protocol.agent import DestroyGuest, GuestCommand, GuestDestroyed, GuestFailed, SpawnGuest
@@ -177,6 +177,11 @@ class Run:
         for _ in range(TURNS_MAX):
             if self.over:
                 return
+            task = self.vm.task
+            if task is not None and task.state == T.DELETING_AGAIN:
+                self.now = task.deadline
+                yield Heard(Tick())
+                continue
             assert self.waiting, f"{self.operation.name} waits for nobody in {self.vm.task}"
             answer = healthy_answer(self.waiting.popleft())
             assert answer is not None

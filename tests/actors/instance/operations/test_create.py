@@ -5,7 +5,7 @@ import pytest
 from actors.instance.kind import INSTANCE
 from actors.instance.model import PLACEMENTS_MAX, Instance, Placement, T, V
 from actors.instance.operations.create import CREATE
-from protocol.agent import DestroyGuest, GuestProgress, SpawnGuest
+from protocol.agent import DestroyGuest, ForgetGuest, GuestProgress, SpawnGuest
 from protocol.guest import PowerState
 from protocol.instance import ClaimHost, PlaceInstance, ReleaseHost
 from protocol.scheduling import HostRefusal, PlacementProposed
@@ -73,11 +73,13 @@ CASES = (
     Case("it goes on", SPAWNING, fact(GuestProgress, SPAWNING, what="image", done=1, total=9), T.SPAWNING),
     Case("a failed build is cleared", SPAWNING, BROKEN, T.CLEARING, (DestroyGuest,)),
     Case(
-        "cleared: try elsewhere", CLEARING, destroyed(CLEARING), T.SCHEDULING, (ReleaseHost, PlaceInstance),
+        "cleared: try elsewhere", CLEARING, destroyed(CLEARING), T.SCHEDULING,
+        (ReleaseHost, ForgetGuest, PlaceInstance),
         leaves={"placements": (), "refused": (A,)},
     ),
     Case(
-        "the last try failed", CLEARING_LAST, destroyed(CLEARING_LAST), None, (ReleaseHost,), leaves=HOMELESS
+        "the last try failed", CLEARING_LAST, destroyed(CLEARING_LAST), None, (ReleaseHost, ForgetGuest),
+        leaves=HOMELESS,
     ),
     Case("a silent host", CLEARING, BROKEN, None, leaves={"placements": CLEARING.placements}),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from actors.instance.kind import INSTANCE
 from actors.instance.model import GONE, Instance, Placement, T, V
 from actors.instance.operations.delete import DELETE
-from protocol.agent import DestroyGuest, SpawnGuest
+from protocol.agent import DestroyGuest, ForgetGuest, SpawnGuest
 from protocol.command import Accepted
 from protocol.errors import Refused
 from protocol.guest import PowerState
@@ -48,6 +48,7 @@ TWO_PLACES = active().but(
 )
 DELETING = reach(INSTANCE, active(), heard(DELETE_IT))
 DELETING_TWO = reach(INSTANCE, TWO_PLACES, heard(DELETE_IT))
+RESTING = reach(INSTANCE, DELETING, BROKEN)
 RELEASING = reach(INSTANCE, DELETING, destroyed)
 RELEASING_TWO = reach(
     INSTANCE,
@@ -64,9 +65,11 @@ CASES = (
     Case("nothing to wait for", homeless(), DELETE_IT, None, (ReturnQuota,), leaves=GONE_NOW),
     Case("one guest, then the other", DELETING_TWO, destroyed(DELETING_TWO), T.DELETING, (DestroyGuest,)),
     Case("no guest is left", DELETING, destroyed(DELETING), T.RELEASING, (ReleaseHost,)),
-    Case("a silent host is asked again", DELETING, BROKEN, T.DELETING, (DestroyGuest,)),
-    Case("one room, then the other", RELEASING_TWO, released(RELEASING_TWO), T.RELEASING),
-    Case("no room is held", RELEASING, released(RELEASING), None, (ReturnQuota,), leaves=GONE_NOW),
+    Case("a host that cannot is left in peace for a while", DELETING, BROKEN, T.DELETING_AGAIN),
+    Case("it is asked again", RESTING, BROKEN, T.DELETING, (DestroyGuest,)),
+    Case("one room, then the other", RELEASING_TWO, released(RELEASING_TWO), T.RELEASING, (ForgetGuest,)),
+    Case("no room is held", RELEASING, released(RELEASING), None, (ForgetGuest, ReturnQuota),
+         leaves=GONE_NOW),
     Case("a silent ledger is asked again", RELEASING, BROKEN, T.RELEASING, (ReleaseHost,)),
 )  # fmt: skip
 
@@ -89,7 +92,7 @@ def test_every_row_is_taken() -> None:
 
 
 def test_a_delete_that_had_to_ask_twice_is_a_success() -> None:
-    decision = walk(INSTANCE, DELETING, BROKEN, destroyed, BROKEN, released)
+    decision = walk(INSTANCE, DELETING, BROKEN, BROKEN, destroyed, BROKEN, released)
     record = only(decision.records)
     assert (record.outcome, record.reason) == ("success", "")
     assert event_names(decision.events) == ["instance.delete.end"]
