@@ -122,6 +122,26 @@ async def store_outage(world: World, chance: Random) -> None:
     world.weather.store_down = False
 
 
+async def outage_with_answers_under_way(world: World, chance: Random) -> None:
+    """The database is away for longer than steps may take, just when hosts are about to answer."""
+    for _ in range(2000):
+        if any(b'"agent/' in row.state for (kind, _), row in world.database.actors.items() if kind == "instance"):
+            break
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(chance.uniform(0.001, 0.02))
+    world.watch.note("world", "outage")
+    world.weather.store_down = True
+    await asyncio.sleep(chance.uniform(60, 200))
+    world.weather.store_down = False
+
+
+async def store_repeats(world: World, chance: Random) -> None:
+    """Commits arrive a second time, up to some seconds later, as a retrying proxy would send them."""
+    world.weather.store_repeats = 0.3
+    await asyncio.sleep(chance.uniform(5, 20))
+    world.weather.store_repeats = 0.0
+
+
 async def store_flaky(world: World, chance: Random) -> None:
     """Calls fail before or after their effect."""
     world.weather.store_fails = chance.uniform(0.02, 0.2)
@@ -223,6 +243,8 @@ FAULTS: Final[dict[str, tuple[Fault, float]]] = {
     "bus cut": (bus_cut, 2.0),
     "store cut": (store_cut, 1.5),
     "store outage": (store_outage, 0.7),
+    "outage with answers under way": (outage_with_answers_under_way, 0.7),
+    "store repeats": (store_repeats, 1.0),
     "store flaky": (store_flaky, 1.5),
     "store slow": (store_slow, 1.0),
     "broker restart": (broker_restart, 1.0),

@@ -22,12 +22,14 @@ EPOCH: Final = 1_800_000_000.0
 """UTC epoch seconds at which every run begins."""
 
 
+TURNS_MAX: Final = 4_000_000
+"""Callbacks in one run; more is a circle without an end."""
 CLEANUP_TURNS: Final = 1000
 """Turns of the loop that tasks get to end in when a run is over."""
 
 
 class Stalled(Exception):  # noqa: N818  what happened to the run
-    """Nothing is ready and no timer is set: somebody waits for what cannot come."""
+    """Nothing is ready and no timer is set, or nothing but circles: the run cannot end."""
 
 
 class SimProcess:
@@ -136,6 +138,8 @@ class SimLoop(asyncio.BaseEventLoop):
                 raise
             except BaseException as error:  # noqa: BLE001  the run ends with it, see run()
                 self.failures.append(error)
+        if self.turns > TURNS_MAX and not self._ending:
+            self.failures.append(Stalled("too many callbacks: something goes round in circles"))
         if self.failures:
             self.stop()
 

@@ -5,7 +5,10 @@ worker. No behaviour is changed here; faults come from ``tests.sim.weather`` and
 """
 
 import asyncio
-from typing import Any
+import contextlib
+import contextvars
+from collections.abc import Callable
+from typing import Any, Final
 
 from actors.runtime.draft import Incoming, Outcome
 from actors.runtime.worker import Worker
@@ -20,8 +23,12 @@ from process.clock import Clock
 from protocol.guest import GuestSpec
 from protocol.ids import ident_of, kind_of, partition_of
 from store.memory import MemoryDatabase
-from store.turn import Batch
+from store.turn import Batch, Fenced, VersionConflict
 from tests.sim.watch import Before, Watch
+
+
+REPEAT_S_MAX: Final = 3.0
+"""A repeated commit arrives within this time."""
 
 
 class SimDatabase(MemoryDatabase):
@@ -30,6 +37,8 @@ class SimDatabase(MemoryDatabase):
     def __init__(self, partitions: int, clock: Clock, watch: Watch) -> None:
         super().__init__(partitions, clock)
         self._watch = watch
+        self.repeats: Callable[[], bool] = lambda: False
+        self.delay: Callable[[], float] = lambda: 0.0
 
     def commit(self, worker: str, batch: Batch) -> None:
         before = Before(
@@ -47,6 +56,16 @@ class SimDatabase(MemoryDatabase):
                 before.actors[key] = self.actors[key]
         super().commit(worker, batch)
         self._watch.committed(worker, batch, before)
+        if batch.actors and self.repeats():
+            loop = self._watch.loop
+            context = contextvars.Context()
+            loop.call_later(self.delay() * REPEAT_S_MAX, self._repeat, worker, batch, context=context)
+
+    def _repeat(self, worker: str, batch: Batch) -> None:
+        """The same request once more. Whoever sent it has long had its answer and does not hear this one."""
+        with contextlib.suppress(Fenced, VersionConflict):
+            super().commit(worker, batch)
+            self._watch.fail("a repeated commit is refused", f"{[row.id for row in batch.actors]}", worker)
 
     def _holding(self, p: int) -> tuple[int, tuple[int, ...], int]:
         held = self.partitions[p]

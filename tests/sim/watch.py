@@ -28,6 +28,9 @@ EXPECTED_ERRORS: Final = frozenset({"journal.full"})
 """Errors in logs that injected faults explain."""
 CALM_S: Final = 60.0
 """After so long without a fault, no step may fail by silence."""
+HASTE_MAX: Final = 60
+HASTE_S: Final = 10.0
+"""An instance that moves more often than this, in so long, goes round in a circle."""
 HUNG_S: Final = 1000.0
 """A verb that hung explains silence about its instance for so long."""
 
@@ -65,6 +68,7 @@ class Watch:
         self.hung: Callable[[str], float] = lambda instance: -HUNG_S
         self.queued: Callable[[str, str], list[tuple[bytes, float]]] = lambda worker, address: []
         self.stories: dict[str, deque[tuple[Any, ...]]] = {}
+        self._moves: dict[str, deque[float]] = {}
         self._owners: dict[tuple[int, int], str] = {}
         self._numbers: dict[tuple[int, int], int] = {}
 
@@ -183,6 +187,10 @@ class Watch:
                 self.fail("quota is never negative", f"{state}", subject)
         elif isinstance(state, Instance):
             task = state.task
+            moves = self._moves.setdefault(subject, deque(maxlen=HASTE_MAX))
+            if len(moves) == HASTE_MAX and self.loop.now - moves[0] < HASTE_S:
+                self.fail("nothing goes round in circles", f"{HASTE_MAX} turns in {HASTE_S} s", subject)
+            moves.append(self.loop.now)
             self.note(
                 subject, f"v{row.version}", state.vm_state, f"{task.name}:{task.state}#{task.number}" if task else "-",
                 state.power_state.name, [(p.host[:4], p.generation, p.spawned) for p in state.placements],

@@ -30,6 +30,7 @@ class Weather:
         self.chance = chance
         self.store_fails = 0.0
         self.store_slow_s = 0.0
+        self.store_repeats = 0.0
         self.store_down = False
         self.bus_fails = 0.0
         self.bus_delay_s = 0.0
@@ -38,7 +39,7 @@ class Weather:
 
     def clear(self) -> None:
         """Fine from now on."""
-        self.store_fails = self.store_slow_s = self.bus_fails = self.bus_delay_s = 0.0
+        self.store_fails = self.store_slow_s = self.store_repeats = self.bus_fails = self.bus_delay_s = 0.0
         self.store_down = False
         self.slow_senders.clear()
         self.driver_fails.clear()

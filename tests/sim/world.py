@@ -279,6 +279,9 @@ class World:
         self.weather = Weather(loop, self.stream("weather"))
         self.clock = SimClock(loop, self.stream("clock"))
         self.database = SimDatabase(self.shape.partitions, self.clock, self.watch)
+        repeats, weather = self.stream("repeats"), self.weather
+        self.database.repeats = lambda: bool(weather.store_repeats) and repeats.random() < weather.store_repeats
+        self.database.delay = repeats.random
         self.bus_faults = BusFaults(self.weather)
         self.broker = SimBroker(self.bus_faults, self.watch, loop)
         loop.outside = (MemoryBroker, MemoryBus)
