@@ -133,7 +133,8 @@ class Shape:
             kind = members[name]
             optional = UnsetType in getattr(kind, "__args__", ())
             fields.append((attribute, kind, UNSET) if optional else (attribute, kind))
-        kind = msgspec.defstruct("Server", fields, rename=names, kw_only=True)
+        # Raw members hold bytes, never each other: nothing for the garbage collector to follow.
+        kind = msgspec.defstruct("Server", fields, rename=names, kw_only=True, gc=False)
         self._one = msgspec.json.Decoder(kind)
         self._many = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
         self._host_status = next((a for a, name in names.items() if name == "host_status"), "")
