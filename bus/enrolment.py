@@ -181,7 +181,8 @@ class Rabbitmqctl:
             raise
         code = process.returncode or 0
         if code not in {0, allow}:
-            raise BusUnavailable(f"{doing}: exit {code}: {complaint.decode(errors='replace').strip()[:300]}")
+            said = " ".join(complaint.decode(errors="replace").split())
+            raise BusUnavailable(f"{doing}: exit {code}: {said[:300]}")
         return code
 
 

@@ -50,7 +50,7 @@ async def enrol(
         raise SettingsError(f"{folder / FILE_NAME} exists: this host is enrolled already")
     host = HostId(wiring.clock.uuid())
     secret = password()
-    login = await enrolment.enrol_host(enrolment.admin_of(settings.amqp_admin), host, secret)
+    login = await enrolment.enrol_host(wiring.bus_admin(), host, secret)
     identity = HostIdentity(
         host=host,
         hostname=hostname or socket.gethostname(),

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bus.enrolment import admin_of, enrol_role
+from bus.enrolment import enrol_role
 from bus.mailbox import BusUnavailable
 from cli.bootstrap import prepare_database, write_credentials
 from cli.enrol import enrol
@@ -25,6 +25,7 @@ from process.settings import SettingsError
 from store.embedded import EmbeddedPostgresError
 from store.migrate import ChangedMigrationError, DatabaseTooNewError, DatabaseTooOldError, create_login
 from store.pool import open_pool
+from store.turn import StoreUnavailable
 
 _EXPECTED = (
     SettingsError,
@@ -38,6 +39,7 @@ _EXPECTED = (
     DriverNotInstalledError,
     DriverOptionsError,
     BusUnavailable,
+    StoreUnavailable,
     Unavailable,
     OSError,
 )
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _bus_login(wiring: Wiring, arguments: argparse.Namespace) -> int:
     secret = password()
-    await enrol_role(admin_of(wiring.settings.amqp_admin), arguments.role, arguments.name, secret)
+    await enrol_role(wiring.bus_admin(), arguments.role, arguments.name, secret)
     print(secret)
     return 0
 
@@ -156,7 +158,10 @@ async def _migrate(wiring: Wiring, _: argparse.Namespace) -> int:
 
 
 async def _login(wiring: Wiring, arguments: argparse.Namespace) -> int:
-    pool = await open_pool(wiring.settings.database_url, connections_max=1)
+    url = wiring.settings.database_url
+    if not url:
+        raise SettingsError("db login needs STARLING_DATABASE_URL with a login that may create roles")
+    pool = await open_pool(url, connections_max=1)
     try:
         secret = password()
         async with pool.acquire() as connection:

@@ -21,6 +21,7 @@ from hostagent.journal import JournalCorrupt, JournalLocked
 from hostagent.journal_file import FileJournal
 from process.metrics import Reading
 from process.run import Part
+from process.settings import SettingsError
 from process.signed_url import signed_query
 from protocol.agent import RebootGuest, SpawnGuest, StartGuest
 from protocol.host import HostView
@@ -59,7 +60,10 @@ async def worker_part(wiring: Wiring, base_url: str, *, name: str = "") -> Part:
     settings = wiring.settings
     name = name or f"worker-{wiring.clock.uuid()[:13]}"
     store = PostgresTurnStore(await wiring.pool("worker", connections_max=6))
-    await store.prepare(settings.partitions)
+    try:
+        await store.prepare(settings.partitions)
+    except ValueError as error:
+        raise SettingsError(f"partitions: {error}") from error
     worker = Worker(
         name=name,
         bus=wiring.bus(name),

@@ -158,7 +158,7 @@ def _greet(wiring: Wiring, hosts: int, hypervisor: str, base_url: str, began: fl
         f"  export OS_CLIENT_CONFIG_FILE={state / 'clouds.yaml'}\n"
         f"  openstack --os-cloud starling hypervisor list\n"
         f"  openstack --os-cloud demo flavor list\n"
-        f"  openstack --os-cloud demo server create --flavor m1.nano --image IMAGE --network shared --wait first\n"
+        f"  openstack --os-cloud demo server create --flavor m1.nano --image IMAGE --network shared first\n"
         f"\nCtrl-C stops it; everything is kept.\n",
         flush=True,
     )

@@ -10,6 +10,7 @@ from typing import Literal
 from structlog.typing import FilteringBoundLogger
 
 from bus.amqp import AmqpBus
+from bus.enrolment import Admin, admin_of
 from bus.mailbox import Bus
 from bus.memory import MemoryBroker, MemoryBus
 from process.clock import Clock, SystemClock
@@ -62,7 +63,7 @@ class Wiring:
     async def pool(self, role: DatabaseRole, *, connections_max: int = 10) -> Pool:
         """A pool whose sessions have the rights of the role and no more.
 
-        Raises what ``check_shape`` does when the database is of another release.
+        Raises StoreUnavailable, and what ``check_shape`` does when the database is of another release.
         """
         url = self.database_url(role)
         session = {"application_name": f"starling {role}", "role": f"starling_{role}"}
@@ -87,6 +88,13 @@ class Wiring:
             )
         self._buses.append(bus)
         return bus
+
+    def bus_admin(self) -> Admin:
+        """How the broker's users are made. Raises SettingsError."""
+        try:
+            return admin_of(self.settings.amqp_admin)
+        except ValueError as error:
+            raise SettingsError(f"amqp_admin: {error}") from error
 
     def secrets(self, *, make: bool) -> Secrets:
         """The cloud's secrets; made when ``make`` and there are none. Raises SecretsError."""

@@ -17,6 +17,8 @@ from msgspec import Struct
 
 PREFIX: Final = "STARLING_"
 _PASSWORD_IN_QUERY: Final = re.compile(r"([?&]password=)[^&]*")
+_AMQP: Final = ("amqp", "amqps")
+_POSTGRESQL: Final = ("postgresql", "postgres")
 _NOT_SETTINGS: Final = frozenset({"CONFIG"})
 
 
@@ -135,7 +137,16 @@ def _checked(given: dict[str, Any], sources: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{sources[key]}: {key} must be {wanted}: {error}") from error
     settings = Settings(**values)
     _check_limits(settings, sources)
+    _check_urls(settings, sources)
     return settings
+
+
+def _check_urls(settings: Settings, sources: Mapping[str, str]) -> None:
+    for prefix, schemes in (("amqp_url", _AMQP), ("database_url", _POSTGRESQL)):
+        for name in Settings.__struct_fields__:
+            value = getattr(settings, name)
+            if name.startswith(prefix) and value and urlsplit(value).scheme not in schemes:
+                raise SettingsError(f"{sources[name]}: {name} must begin with {schemes[0]}://")
 
 
 def _check_limits(settings: Settings, sources: Mapping[str, str]) -> None:

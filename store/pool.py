@@ -44,21 +44,24 @@ async def open_pool(
     connections_max: int = 10,
     settings: Mapping[str, str] | None = None,
 ) -> Pool:
-    """A pool for ``url``. ``settings`` are server settings of each session. Raises what is_outage knows.
+    """A pool for ``url``. ``settings`` are server settings of each session. Raises StoreUnavailable.
 
     Between uses only an open transaction is undone: users must leave no other trace in a session (no SET but
     SET LOCAL, no LISTEN, no lock that outlives its transaction). The driver's own reset would double the cost
     of a short query: 100 µs and a round trip.
     """
-    return await asyncpg.create_pool(
-        url,
-        min_size=connections_min,
-        max_size=connections_max,
-        timeout=CONNECT_TIMEOUT_S,
-        command_timeout=STATEMENT_TIMEOUT_S,
-        server_settings=dict(settings or {}),
-        reset=_leave_as_it_is,
-    )
+    try:
+        return await asyncpg.create_pool(
+            url,
+            min_size=connections_min,
+            max_size=connections_max,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=STATEMENT_TIMEOUT_S,
+            server_settings=dict(settings or {}),
+            reset=_leave_as_it_is,
+        )
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(f"the database cannot be opened: {error or type(error).__name__}") from error
 
 
 async def _leave_as_it_is(_: Connection) -> None:

@@ -53,6 +53,8 @@ def test_a_role_falls_back_to_the_common_database() -> None:
         ("STARLING_PORT", "70000", "STARLING_PORT: port must be between 1 and 65535, not 70000"),
         ("STARLING_LEASE_S", "nan", "STARLING_LEASE_S: lease_s must be between 1 and 60"),
         ("STARLING_LOG_FORMAT", "xml", "STARLING_LOG_FORMAT: log_format must be Literal"),
+        ("STARLING_AMQP_URL", "http://mq/", "STARLING_AMQP_URL: amqp_url must begin with amqp://"),
+        ("STARLING_DATABASE_URL_WORKER", "db:5432/x", "database_url_worker must begin with postgresql://"),
         ("STARLING_CONFIG", "/nowhere/starling.toml", "/nowhere/starling.toml cannot be read"),
     ],
 )
