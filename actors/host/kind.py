@@ -247,8 +247,10 @@ def columns(host: Host) -> tuple[Any, ...]:
 LIFE = (
     # while    hearing         do           then
     on(ANY,      EnrolHost,      enrol,       ANY,     log="enrol"),
-    on(ANY,      Heartbeat,      hear,        UP,      when=fresh),
-    on(ANY,      HostReport,     take_report, UP,      when=fresh),
+    on(UP,       Heartbeat,      hear,        UP,      when=fresh),
+    on(ANY,      Heartbeat,      hear,        UP,      when=fresh, log="up"),
+    on(UP,       HostReport,     take_report, UP,      when=fresh),
+    on(ANY,      HostReport,     take_report, UP,      when=fresh, log="up"),
     on(ANY,      TellAgain,      tell_again,  ANY),
     on(UP,       Tick,           suspect,     SUSPECT, log="suspect"),
     on(SUSPECT,  Tick,           fall,        DOWN,    log="down"),

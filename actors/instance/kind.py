@@ -149,8 +149,11 @@ def _may_set(vm: Instance, name: str, *, changed: bool) -> None:
 
 
 def lock(vm: Instance, wish: LockInstance) -> Step[Instance]:
-    who = "admin" if wish.by.admin and wish.by.project != vm.project else "owner"
-    return vm.but(locked_by=vm.locked_by or who, locked_reason=wish.reason), []
+    # An owner's second lock is a silent success; an admin's stands above an owner's.
+    owner = wish.by.project == vm.project
+    if vm.locked_by and owner:
+        return vm, []
+    return vm.but(locked_by="owner" if owner else "admin", locked_reason=wish.reason), []
 
 
 def unlock(vm: Instance, wish: UnlockInstance) -> Step[Instance]:

@@ -63,7 +63,7 @@ def partition(to: str) -> int:
 
 def arriving(envelope: Envelope, vouched: str = "", *, numbered: bool = False) -> Incoming:
     """An envelope in the partition of its address."""
-    return Incoming(partition(envelope.to), envelope, key_of(envelope.to), vouched, numbered)
+    return Incoming(partition(envelope.to), envelope, vouched, numbered)
 
 
 def command(to: str, message: Message, *, operation: str = "op-1", **more: Any) -> Incoming:
