@@ -18,10 +18,11 @@ from actors.machine import ANY, Kind, Operation, Row
 
 HEAD: Final = """# Operation tables
 
-Made from the tables in `actors/` by `python -m tools.operation_tables > docs/operation-tables.md`; a test
-keeps it current. [architecture.md](architecture.md), "Actors", tells what a row means: *while* the actor is in
-this state, *hearing* this message, *when* this holds (rows are tried in order), it does the step (*do*) and is
-*then* in that state, for at most the *deadline*; a missed deadline is heard as `StepFailed`.
+Made from the tables in `actors/` by `python -m tools.operation_tables > docs/operation-tables.md`; a
+test keeps it current. [architecture.md](architecture.md), "Actors", tells what a row means: *while* the
+actor is in this state, *hearing* this message, *when* this holds (rows are tried in order), it does the
+step (*do*) and is *then* in that state, for at most the *deadline*; a missed deadline is heard as
+`StepFailed`.
 """
 _BEGINS: Final = ("operation", "command", "from", "pushes aside", "in the action log")
 _LIFE: Final = ("while", "hearing", "when", "do", "then", "logged as")
