@@ -90,16 +90,23 @@ class Gateway:
     def parts(self) -> list[Part]:
         """What must run for the gateway to answer."""
         settings = self._wiring.settings
+        current: list[web.AppRunner] = []
 
         async def listen() -> None:
             runner = await serve(self.application(), settings.listen, settings.port)
+            current.append(runner)
             try:
                 await asyncio.Event().wait()
             finally:
+                current.remove(runner)
                 await runner.cleanup()
 
+        async def drain() -> None:
+            for runner in current:
+                await runner.cleanup()  # takes no more requests, waits for those it has
+
         return [
-            Part(self.name, listen, fatal=(OSError,)),
+            Part(self.name, listen, drain, fatal=(OSError,)),
             Part(f"{self.name}-answers", self.commands.run),
             Part(f"{self.name}-revocations", self.tokens.listen),
             Part(f"{self.name}-images", self._sweep),

@@ -22,8 +22,12 @@ from process.run import Part, run_parts
 from process.settings import Settings, SettingsError
 from protocol.ids import HostId
 from store.embedded import EmbeddedPostgres
+from store.host import read_hosts
+from store.pool import Pool
 
 ENROL_AT_ONCE = 100
+HOSTS_UP_MAX_S = 30.0
+HOSTS_POLL_S = 0.05
 
 
 async def up(wiring: Wiring) -> int:
@@ -83,6 +87,7 @@ async def _run(wiring: Wiring, base_url: str, began: float) -> int:
     async def welcome() -> None:
         await _enrol(wiring, gateway.commands, identities)
         enrolled.set()
+        await _hosts_up(wiring, gateway.services.read_pool, {identity.host for _, identity in identities})
         _greet(wiring, len(identities), hypervisor, base_url, began)
         await asyncio.Event().wait()
 
@@ -145,6 +150,20 @@ async def _enrol(wiring: Wiring, commands: BusCommands, identities: list[tuple[P
     for start in range(0, len(identities), ENROL_AT_ONCE):
         some = identities[start : start + ENROL_AT_ONCE]
         await asyncio.gather(*(enrol_actor(wiring.clock, commands, identity, zone) for _, identity in some))
+
+
+async def _hosts_up(wiring: Wiring, pool: Pool, ours: set[HostId]) -> None:
+    """Wait until the hosts have reported: before that no server finds a place. Says so when some do not."""
+    until = wiring.clock.monotonic() + HOSTS_UP_MAX_S
+    while True:
+        up = {host.host for host in await read_hosts(pool) if host.state == "up" and host.inventory.vcpus}
+        missing = ours - up
+        if not missing:
+            return
+        if wiring.clock.monotonic() > until:
+            wiring.log.warning("hosts.silent", missing=len(missing), waited_s=HOSTS_UP_MAX_S)
+            return
+        await asyncio.sleep(HOSTS_POLL_S)
 
 
 def _greet(wiring: Wiring, hosts: int, hypervisor: str, base_url: str, began: float) -> None:

@@ -50,7 +50,9 @@ class Wiring:
         if role in {"gateway", "worker", "scheduler"} and not self.settings.database_for(role):  # type: ignore[arg-type]
             missing.append(f"STARLING_DATABASE_URL (or STARLING_DATABASE_URL_{role.upper()})")
         if missing:
-            raise SettingsError(f"a {role} on its own needs {' and '.join(missing)}; see docs/operations.md")
+            raise SettingsError(
+                f"the {role} on its own needs {' and '.join(missing)}; see docs/operations.md"
+            )
 
     def use_database(self, url: str) -> None:
         """The embedded database, once it runs."""
