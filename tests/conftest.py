@@ -5,12 +5,12 @@ from typing import Final
 import pytest
 
 from tests.fixtures.postgres import database, postgres, postgres_url
-from tests.fixtures.rabbitmq import rabbitmq
+from tests.fixtures.rabbitmq import rabbitmq, rabbitmq_programs
 
-__all__ = ["database", "postgres", "postgres_url", "rabbitmq"]
+__all__ = ["database", "postgres", "postgres_url", "rabbitmq", "rabbitmq_programs"]
 
 
-_MARKS: Final = {"postgres": "postgres", "rabbitmq": "rabbitmq", "libvirtd_uri": "libvirt"}
+_MARKS: Final = {"postgres": "postgres", "rabbitmq_programs": "rabbitmq", "libvirtd_uri": "libvirt"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,7 +27,7 @@ from process.secret import Secrets, password
 from process.secret import load as load_secrets
 from store.embedded import SUPERUSER, EmbeddedPostgres
 from tests.fixtures.postgres import Loop
-from tests.fixtures.rabbitmq import Rabbitmq, _programs
+from tests.fixtures.rabbitmq import Rabbitmq, find_programs
 
 READY_MAX_S = 60.0
 ENROL_AT_ONCE = 3
@@ -42,7 +42,11 @@ def free_port() -> int:
 
 
 class DistributedCloud:
-    """Start with ``start``; every process is in ``processes`` by name."""
+    """Start with ``start``; every process is in ``processes`` by name.
+
+    ``small_disk_mib``: put the first agent process's hosts on a disk of their own, where that is allowed
+    (``has_small_disk``).
+    """
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class DistributedCloud:
         agents: int = 1,
         small_disk_mib: int = 0,
     ) -> None:
-        self._small_disk_mib = small_disk_mib
+        self.has_small_disk = False
         self._amqp_port = amqp_port or (lambda port: port)
         self._agents = agents
         self.folder = Path(tempfile.mkdtemp(prefix="starling-rig-"))
@@ -65,7 +69,8 @@ class DistributedCloud:
         if small_disk_mib:  # the journals of the first agent process, on a disk that can be filled
             self.hosts_of(0).mkdir(parents=True)
             size = f"size={small_disk_mib}m"
-            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", self.hosts_of(0)], check=True)
+            mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(self.hosts_of(0))]
+            self.has_small_disk = subprocess.run(mount, check=False).returncode == 0
         self._loop = Loop()
         self._counts = (gateways, workers, schedulers, hosts)
         self._options = host_options
@@ -83,7 +88,7 @@ class DistributedCloud:
         return f"http://127.0.0.1:{self.ports[0]}"
 
     def start(self) -> None:
-        programs = _programs()
+        programs = find_programs()
         if programs is None:
             raise RuntimeError("RabbitMQ is not installed")
         self.broker = Rabbitmq(self.folder / "rabbitmq", programs)
@@ -217,6 +222,11 @@ class DistributedCloud:
         self.processes[name].kill()
         self.processes[name].wait()
 
+    def terminate(self, name: str) -> int:
+        """Let it end in good order; its exit code."""
+        self.processes[name].terminate()
+        return self.processes[name].wait(READY_MAX_S)
+
     def signal(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
 
@@ -275,7 +285,7 @@ class DistributedCloud:
         self.broker.close()
         self._loop.run(self.postgres.stop())
         self._loop.close()
-        if self._small_disk_mib:
+        if self.has_small_disk:
             subprocess.run(["umount", self.hosts_of(0)], check=True)
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
