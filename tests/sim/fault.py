@@ -33,7 +33,9 @@ async def worker_crash_at_commit(world: World, chance: Random) -> None:
     """Die just before, or just after, the next commit takes effect."""
     party = chance.choice(world.workers)
     seconds = chance.uniform(0.1, 8)
-    moment, call = chance.choice((("before", "commit"), ("after", "commit"), ("after", "take"), ("after", "unpassed")))
+    moment, call = chance.choice(
+        (("before", "commit"), ("after", "commit"), ("after", "take"), ("after", "unpassed"))
+    )
     party.weather.trap = (moment, call, party.crash)
     await asyncio.sleep(seconds)
     party.weather.trap = None
@@ -125,7 +127,9 @@ async def store_outage(world: World, chance: Random) -> None:
 async def outage_with_answers_under_way(world: World, chance: Random) -> None:
     """The database is away for longer than steps may take, just when hosts are about to answer."""
     for _ in range(2000):
-        if any(b'"agent/' in row.state for (kind, _), row in world.database.actors.items() if kind == "instance"):
+        if any(
+            b'"agent/' in row.state for (kind, _), row in world.database.actors.items() if kind == "instance"
+        ):
             break
         await asyncio.sleep(0.01)
     await asyncio.sleep(chance.uniform(0.001, 0.02))
@@ -202,9 +206,7 @@ async def hypervisor_faults(world: World, chance: Random) -> None:
 
 async def guest_dies(world: World, chance: Random) -> None:
     """QEMU is killed, or somebody types poweroff."""
-    running = [
-        (agent, instance) for agent in world.agents for instance, _ in agent.hardware.running()
-    ]
+    running = [(agent, instance) for agent in world.agents for instance, _ in agent.hardware.running()]
     if running:
         agent, instance = chance.choice(running)
         world.watch.note(f"instance/{instance}", "guest dies", agent.settings.hostname)
@@ -265,7 +267,9 @@ async def suffer(world: World, chance: Random, over_s: float, only: frozenset[st
     names = [name for name in FAULTS if not only or name in only]
     weights = [FAULTS[name][1] for name in names]
     count = chance.randint(FAULTS_MIN, FAULTS_MAX)
-    plan = sorted((chance.uniform(0, over_s), i, name) for i, name in enumerate(chance.choices(names, weights, k=count)))
+    plan = sorted(
+        (chance.uniform(0, over_s), i, name) for i, name in enumerate(chance.choices(names, weights, k=count))
+    )
     began = world.loop.now
     tasks = []
     for at, i, name in plan:

@@ -55,7 +55,9 @@ def unrest(world: World) -> list[Finding]:
     for segment, _ in database.segments.values():
         if segment.last > database.partitions[segment.destination].marks[segment.source]:
             stream = f"{segment.source}→{segment.destination}"
-            found.append(("every numbered message is handled", f"{stream} {segment.first}…{segment.last}", "world"))
+            found.append(
+                ("every numbered message is handled", f"{stream} {segment.first}…{segment.last}", "world")
+            )
     return found
 
 
@@ -63,7 +65,7 @@ def check(world: World, tenants: Tenants) -> list[Finding]:
     """Everything that is not as it should be."""
     rest = Rest(world, tenants)
     found = unrest(world)
-    for rule in (_answers, _guests, _ledgers, _quotas, _timers, _journals):
+    for rule in (_answers, _placements, _guests, _ledgers, _quotas, _timers, _journals):
         found += rule(rest)
     return found
 
@@ -77,7 +79,11 @@ def _answers(rest: Rest) -> Iterator[Finding]:
         row = operations.get(call.operation)
         if call.accepted and row is None and not isinstance(call.command, DeleteInstance):
             yield "an accepted command leaves a row", f"{call.kind} {call.operation}", call.subject
-        if call.accepted and isinstance(call.command, DeleteInstance) and (state is None or state.life != GONE):
+        if (
+            call.accepted
+            and isinstance(call.command, DeleteInstance)
+            and (state is None or state.life != GONE)
+        ):
             yield "an accepted delete deletes", f"{state.vm_state if state else None}", call.subject
         if call.refused and call.copies == 1 and row is not None and not _doubled(rest.world, call.operation):
             yield "a refusal changes nothing", f"{call.kind} {call.operation} ran: {row}", call.subject
@@ -93,20 +99,29 @@ def _doubled(world: World, operation: str) -> bool:
     )
 
 
-def _guests(rest: Rest) -> Iterator[Finding]:
-    """What the records say runs, runs there; nothing else does."""
-    expected: dict[tuple[str, str], tuple[int, Instance]] = {}
+SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED})
+
+
+def _placements(rest: Rest) -> Iterator[Finding]:
+    """A settled instance has one place, a deleted one none, and none is still being built."""
     for ident, vm in rest.instances.items():
         subject = f"instance/{ident}"
-        if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED}:
+        if vm.vm_state in SETTLED:
             if vm.here is None or len(vm.placements) != 1:
                 yield "a settled instance is on one host", f"{vm.vm_state}: {vm.placements}", subject
         elif vm.vm_state is V.DELETED and vm.placements:
             yield "a deleted instance is on no host", f"{vm.placements}", subject
         elif vm.vm_state is V.BUILDING:
             yield "a build ends", f"{vm}", subject
-        for placement in vm.placements:
-            expected[placement.host, ident] = (placement.generation, vm)
+
+
+def _guests(rest: Rest) -> Iterator[Finding]:
+    """What the records say runs, runs there; nothing else does."""
+    expected = {
+        (placement.host, ident): (placement.generation, vm)
+        for ident, vm in rest.instances.items()
+        for placement in vm.placements
+    }
     there = set()
     for agent in rest.world.agents:
         for guest in agent.hardware.states():
@@ -117,19 +132,24 @@ def _guests(rest: Rest) -> Iterator[Finding]:
                 continue
             generation, vm = expected[agent.host, guest.instance]
             if generation != guest.generation:
-                yield "guests are of the recorded generation", f"{guest.generation}, not {generation}", subject
-            settled = vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED}
-            if settled and guest.power_state != vm.power_state:
+                yield (
+                    "guests are of the recorded generation",
+                    f"{guest.generation}, not {generation}",
+                    subject,
+                )
+            if vm.vm_state in SETTLED and guest.power_state != vm.power_state:
                 yield "records say what runs", f"{vm.vm_state} {vm.power_state.name}: {guest}", subject
     for (host, ident), (_, vm) in expected.items():
-        if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED} and (host, ident) not in there:
+        if vm.vm_state in SETTLED and (host, ident) not in there:
             yield "a settled instance has its guest", f"{vm.vm_state} on {host}", f"instance/{ident}"
 
 
 def _ledgers(rest: Rest) -> Iterator[Finding]:
     """The hosts' ledgers hold what the instances' records say, no more and no less."""
     recorded = {
-        (p.host, ident, p.generation): vm.amount for ident, vm in rest.instances.items() for p in vm.placements
+        (p.host, ident, p.generation): vm.amount
+        for ident, vm in rest.instances.items()
+        for p in vm.placements
     }
     held = {
         (host, ident, room.generation): room.amount

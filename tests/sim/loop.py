@@ -86,20 +86,28 @@ class SimLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.now
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> events.Handle:
         handle = events.Handle(callback, args, self, context)
         self._line.append(handle)
         return handle
 
-    def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
     ) -> events.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
-    def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
     ) -> events.TimerHandle:
         if context is None and isinstance(getattr(callback, "__self__", None), self.outside):
             context = _OUTSIDE
@@ -125,7 +133,7 @@ class SimLoop(asyncio.BaseEventLoop):
             handle = line.popleft()
             if handle._cancelled:
                 continue
-            context = handle._context
+            context = handle._context  # type: ignore[attr-defined]
             process = context.get(PROCESS)
             if process is not None and process.stopped and not self._ending:
                 process.held.append(handle)
@@ -133,7 +141,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 continue
             self.turns += 1
             try:
-                context.run(handle._callback, *handle._args)
+                context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001  the run ends with it, see run()

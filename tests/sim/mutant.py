@@ -56,7 +56,11 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     ),
     # Streams between partitions.
     "segments are deleted when published": (
-        Edit("store.memory:MemoryTurnStore.collect", "self._db.partitions[segment.destination].marks[segment.source]", "segment.last"),
+        Edit(
+            "store.memory:MemoryTurnStore.collect",
+            "self._db.partitions[segment.destination].marks[segment.source]",
+            "segment.last",
+        ),
     ),
     "repeated numbers are accepted": (
         Edit(
@@ -73,11 +77,19 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
         ),
     ),
     "nothing is pulled": (
-        Edit("actors.runtime.worker:Worker._gather", "if sweep or any(held.streams.gap for held in self._held.values()):", "if False:"),
+        Edit(
+            "actors.runtime.worker:Worker._gather",
+            "if sweep or any(held.streams.gap for held in self._held.values()):",
+            "if False:",
+        ),
     ),
     # Time and ownership.
     "timers fire at once after a takeover": (
-        Edit("actors.runtime.holding:Held.caught_up", "if self.mailbox.depth():\n        return False\n", "return True\n"),
+        Edit(
+            "actors.runtime.holding:Held.caught_up",
+            "if self.mailbox.depth():\n        return False\n",
+            "return True\n",
+        ),
     ),
     "no deadline fires": (
         Edit("actors.machine:_tick", "now >= task.deadline", "now >= task.deadline + 1e6"),
@@ -104,9 +116,7 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     "a generation is used again": (
         Edit("actors.instance.operations.create:claim", "vm.generation + 1", "max(vm.generation, 1)"),
     ),
-    "a begun command is not remembered": (
-        Edit("actors.machine:_begin", "if heard.known:", "if False:"),
-    ),
+    "a begun command is not remembered": (Edit("actors.machine:_begin", "if heard.known:", "if False:"),),
     "a project answers copies itself": (
         Edit("actors.machine:_repeat", "if onward is not None:", "if False:"),
     ),
@@ -125,7 +135,9 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
         Edit("actors.instance.kind:_present", "message.after < vm.heard", "False"),
     ),
     "late reports count": (
-        Edit("actors.host.kind:fresh", "if said.session in host.sessions_before:", "return True\n    if False:"),
+        Edit(
+            "actors.host.kind:fresh", "if said.session in host.sessions_before:", "return True\n    if False:"
+        ),
     ),
     "a busy instance is not told again": (
         Edit("actors.instance.kind:ask_again", "return vm, [", "return vm, [][:0] and ["),
@@ -149,7 +161,8 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
         Edit(
             "hostagent.agent:Agent._conclude",
             "    self._answer(order, answer)",
-            "    if entry.deleted:\n        await self._journal.purge(entry.instance)\n    self._answer(order, answer)",
+            "    if entry.deleted:\n        await self._journal.purge(entry.instance)\n"
+            "    self._answer(order, answer)",
         ),
     ),
     "unanswered commands are forgotten in a crash": (
@@ -181,7 +194,7 @@ def _function(where: str) -> FunctionType:
     for part in path.split("."):
         found = getattr(found, part)
     if not isinstance(found, FunctionType):
-        raise LookupError(f"{where} is no function")
+        raise TypeError(f"{where} is no function")
     return found
 
 

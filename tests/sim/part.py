@@ -26,7 +26,6 @@ from store.memory import MemoryDatabase
 from store.turn import Batch, Fenced, VersionConflict
 from tests.sim.watch import Before, Watch
 
-
 REPEAT_S_MAX: Final = 3.0
 """A repeated commit arrives within this time."""
 
@@ -152,9 +151,7 @@ class SimHost(SimulatedHost):
         subject = f"instance/{instance}"
         if entry is None:
             self._watch.fail("journal before act", f"{act} with no entry", subject)
-        elif act == "remove" and entry.generation < generation:
-            self._watch.fail("journal before act", f"{act} {generation} at {entry.generation}", subject)
-        elif act != "remove" and entry.generation != generation:
+        elif entry.generation < generation or (act != "remove" and entry.generation != generation):
             self._watch.fail("journal before act", f"{act} {generation} at {entry.generation}", subject)
         elif act != "remove" and entry.deleted and entry.answer:
             self._watch.fail("a tombstone stays dead", f"{act} {generation}", subject)

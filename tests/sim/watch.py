@@ -6,6 +6,7 @@ so once the cloud has come to rest is in ``tests.sim.invariant``. The watch also
 """
 
 import hashlib
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -130,6 +131,14 @@ class Watch:
         for parked in batch.parked:
             self.fail("no message is parked", f"{parked.address}: {parked.error}", parked.address)
 
+    def _check_events(self, batch: Batch, before: "Before") -> None:
+        next_n: dict[int, int] = {}
+        for event in batch.events:
+            expected = next_n.get(event.partition, before.partitions[event.partition][2]) + 1
+            if event.n != expected:
+                self.fail("event logs are dense", f"partition {event.partition}: {event.n}, not {expected}")
+            next_n[event.partition] = event.n
+
     def _check_partitions(self, worker: str, batch: Batch, before: "Before") -> None:
         handled = self.rounds.get(worker, {})
         events = Counter(event.partition for event in batch.events)
@@ -153,14 +162,11 @@ class Watch:
         for p, count in handled.items():
             if count and not any(row.partition == p for row in batch.partitions):
                 self.fail("a numbered message is handled once", f"partition {p}: {count} turns for no number")
-        next_n: dict[int, int] = {}
-        for event in batch.events:
-            expected = next_n.get(event.partition, before.partitions[event.partition][2]) + 1
-            if event.n != expected:
-                self.fail("event logs are dense", f"partition {event.partition}: {event.n}, not {expected}")
-            next_n[event.partition] = event.n
+        self._check_events(batch, before)
         stamps = [(row.partition, row.epoch) for row in batch.partitions]
-        self.note(worker, "commit", stamps, [(row.id, row.version) for row in batch.actors], len(batch.events))
+        self.note(
+            worker, "commit", stamps, [(row.id, row.version) for row in batch.actors], len(batch.events)
+        )
 
     def _check_numbers(self, batch: Batch) -> None:
         for segment in batch.segments:
@@ -191,10 +197,9 @@ class Watch:
             if len(moves) == HASTE_MAX and self.loop.now - moves[0] < HASTE_S:
                 self.fail("nothing goes round in circles", f"{HASTE_MAX} turns in {HASTE_S} s", subject)
             moves.append(self.loop.now)
-            self.note(
-                subject, f"v{row.version}", state.vm_state, f"{task.name}:{task.state}#{task.number}" if task else "-",
-                state.power_state.name, [(p.host[:4], p.generation, p.spawned) for p in state.placements],
-            )  # fmt: skip
+            step = f"{task.name}:{task.state}#{task.number}" if task else "-"
+            places = [(p.host[:4], p.generation, p.spawned) for p in state.placements]
+            self.note(subject, f"v{row.version}", state.vm_state, step, state.power_state.name, places)
             if there is not None and there.gone and not row.gone:
                 self.fail("the dead stay dead", f"{there.version} → {row.version}", subject)
 
@@ -211,7 +216,9 @@ class Watch:
     def _check_operation(self, worker: str, row: OperationRow, before: "Before") -> None:
         known = before.operations.get(row.id)
         if known is not None and known.finished_at:
-            self.fail("an operation ends once", f"{row.name} {row.id}: {known.outcome}, then {row}", row.subject)
+            self.fail(
+                "an operation ends once", f"{row.name} {row.id}: {known.outcome}, then {row}", row.subject
+            )
         failed_before = known is not None and known.reason
         if not row.reason.startswith("deadline:") or failed_before:
             return
@@ -223,7 +230,9 @@ class Watch:
         for body, arrived in self.queued(worker, row.subject):
             if arrived < self.round_at[worker] - 0.05 and task and _answers(body, row.subject, task.number):
                 self.fail(
-                    "no deadline while the answer waits", f"{row.name}: answered at {arrived:.3f}", row.subject
+                    "no deadline while the answer waits",
+                    f"{row.name}: answered at {arrived:.3f}",
+                    row.subject,
                 )
         silent = self.loop.now - self.hung(ident_of(row.subject))
         if self.calm_s() > CALM_S and silent > HUNG_S:
@@ -291,6 +300,6 @@ class SimLog:
             self._watch.fail("no error is logged", f"{self._subject}: {event} {details}")
 
     def exception(self, event: str, **details: object) -> None:
-        import traceback
-
-        self._watch.fail("no error is logged", f"{self._subject}: {event} {details}\n{traceback.format_exc()}")
+        self._watch.fail(
+            "no error is logged", f"{self._subject}: {event} {details}\n{traceback.format_exc()}"
+        )

@@ -136,13 +136,17 @@ class Tenants:
         fitting = FITTING.get(columns[VM_STATE] if columns else "", ())
         if fitting and chance.random() < 0.75:
             return chance.choice(fitting)
-        kinds, weights = zip(*ACTIONS, strict=True)
-        return chance.choices(kinds, weights)[0]
+        kinds = [kind for kind, _ in ACTIONS]
+        return chance.choices(kinds, [weight for _, weight in ACTIONS])[0]
 
     def _alive(self) -> list[str]:
         """The instances that a client believes to exist."""
-        made = {call.subject for call in self.calls if call.accepted and isinstance(call.command, ReserveQuota)}
-        ended = {call.subject for call in self.calls if call.accepted and isinstance(call.command, DeleteInstance)}
+        made = {
+            call.subject for call in self.calls if call.accepted and isinstance(call.command, ReserveQuota)
+        }
+        ended = {
+            call.subject for call in self.calls if call.accepted and isinstance(call.command, DeleteInstance)
+        }
         return [instance for instance in self.instances if f"instance/{instance}" in made - ended]
 
     def _later(self, seconds: float, instance: str, kind: type[Command]) -> None:
@@ -161,7 +165,9 @@ class Tenants:
             image=IMAGE if chance.random() < 0.5 else None,
         )
         then = CreateInstance(by=by, instance=instance, request=request)
-        self._ask(address("project", by.project), ReserveQuota(by=by, limits=LIMITS, then=then), operation, instance)
+        self._ask(
+            address("project", by.project), ReserveQuota(by=by, limits=LIMITS, then=then), operation, instance
+        )
 
     def _do(self, instance: str, kind: type[Command]) -> None:
         self._ask(address("instance", instance), kind(by=_caller(self._chance)), self._operation(), instance)
@@ -177,7 +183,12 @@ class Tenants:
     def _ask(self, to: str, command: Command, operation: str, instance: str) -> None:
         chance = self._chance
         call = Call(
-            operation, type(command).__name__, f"instance/{instance}", command, self.world.loop.now, answers=[]
+            operation,
+            type(command).__name__,
+            f"instance/{instance}",
+            command,
+            self.world.loop.now,
+            answers=[],
         )
         self.calls.append(call)
         gateways = self.world.gateways

@@ -26,7 +26,7 @@ from bus.memory import MemoryBroker, MemoryBus
 from gateway.bus_commands import BusCommands
 from hostagent.agent import Agent, AgentSettings
 from hostagent.drivers.simulated import SimulatedDriver, SimulatedSettings
-from hostagent.journal import JournalBroken, MemoryJournal
+from hostagent.journal import JournalBroken, MemoryContent, MemoryJournal
 from protocol.command import Caller
 from protocol.host import EnrolHost, HostView
 from protocol.ids import HostId, address, ident_of
@@ -144,7 +144,9 @@ class Party(SimProcess):
         loop, outside = self.world.loop, self.world.outside
         loop.call_later(seconds, self._thaw, self._freezes, context=outside)
         if seconds > BROKER_PATIENCE_S and self.bus is not None:
-            loop.call_later(BROKER_PATIENCE_S, self.bus.cut, seconds - BROKER_PATIENCE_S + 0.01, context=outside)
+            loop.call_later(
+                BROKER_PATIENCE_S, self.bus.cut, seconds - BROKER_PATIENCE_S + 0.01, context=outside
+            )
 
     def _thaw(self, freeze: int) -> None:
         if freeze == self._freezes:
@@ -241,7 +243,7 @@ class AgentParty(Party):
         self.host = HostId(self.clock.uuid())
         self.settings = settings
         self.faults = HostFaults(world.weather, settings.hostname)
-        self.content = world.hypervisor.contents.setdefault(settings.hostname, _content())
+        self.content = world.hypervisor.contents.setdefault(settings.hostname, MemoryContent())
         self.hardware = world.hypervisor.host(settings, world.clock)
 
     async def build(self) -> None:
@@ -261,12 +263,6 @@ class AgentParty(Party):
         await agent.run()
 
 
-def _content() -> Any:
-    from hostagent.journal import MemoryContent
-
-    return MemoryContent()
-
-
 class World:
     """Everything of one run. Make it on its loop; ``begin`` before use."""
 
@@ -280,7 +276,9 @@ class World:
         self.clock = SimClock(loop, self.stream("clock"))
         self.database = SimDatabase(self.shape.partitions, self.clock, self.watch)
         repeats, weather = self.stream("repeats"), self.weather
-        self.database.repeats = lambda: bool(weather.store_repeats) and repeats.random() < weather.store_repeats
+        self.database.repeats = lambda: (
+            bool(weather.store_repeats) and repeats.random() < weather.store_repeats
+        )
         self.database.delay = repeats.random
         self.bus_faults = BusFaults(self.weather)
         self.broker = SimBroker(self.bus_faults, self.watch, loop)
@@ -296,7 +294,8 @@ class World:
         self.schedulers = [SchedulerParty(self, f"s{i}") for i in range(shape.schedulers)]
         self.gateways = [GatewayParty(self, f"g{i}", chance.uniform(-1, 1)) for i in range(shape.gateways)]
         self.agents = [
-            AgentParty(self, f"a{i}", chance.uniform(-20, 20), hardware(chance, i)) for i in range(shape.hosts)
+            AgentParty(self, f"a{i}", chance.uniform(-20, 20), hardware(chance, i))
+            for i in range(shape.hosts)
         ]
         self.parties: list[Party] = [*self.workers, *self.schedulers, *self.gateways, *self.agents]
         self.watch.hung = self._hung
