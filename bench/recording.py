@@ -1,0 +1,143 @@
+"""Writes down what a worker takes, reads, commits and publishes, in order, for ``reference.py`` to repeat.
+
+While it records it only keeps references to what is there anyway; statements are made when it is written.
+"""
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from bench.meter import used_s
+from bus.amqp import AmqpBus
+from bus.mailbox import Bus, Counters, Delivery, Mailbox, Parcel, Queue
+from store.commit import Layout, commit_statement
+from store.turn import Batch, Stored
+from store.turns import KNOWN_SQL, LOAD_SQL, PostgresTurnStore
+
+TAKE: Final = "take"
+READ: Final = "read"
+COMMIT: Final = "commit"
+PUBLISH: Final = "publish"
+
+Step = tuple[Any, ...]
+"""(TAKE, queue, sender, body), (READ, sql, arguments), (COMMIT, sql, arguments), (PUBLISH, parcels)."""
+
+
+class Recording(Struct, frozen=True):
+    """Beside the steps: at each commit the turns run before it and the CPU seconds used up to it."""
+
+    turns: list[int]
+    used_s: list[float]
+
+
+class Recorder(Struct):
+    """What happened so far."""
+
+    turns: Callable[[], int]
+    steps: list[Step] = []
+    layout: Layout = {}
+    marks: Recording = msgspec.field(default_factory=lambda: Recording([], []))
+
+    def bus(self, bus: AmqpBus) -> Bus:
+        """The bus, with everything that passes written down."""
+        return RecordingBus(bus, self.steps)
+
+    def store(self, store: PostgresTurnStore) -> "RecordingStore":
+        """The store on the same pool, with everything that is asked written down."""
+        return RecordingStore(store, self)
+
+    def write(self, path: str) -> None:
+        """All of it, as the wires saw it; the marks in a file beside it."""
+        Path(path + ".marks").write_bytes(msgspec.json.encode(self.marks))
+        with open(path, "wb") as file:
+            for step in self.steps:
+                pickle.dump(self._made(step), file, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def _made(self, step: Step) -> Step:
+        if step[0] != COMMIT:
+            return step
+        statement = commit_statement(step[1], step[2], self.layout)
+        return (COMMIT, statement.sql, statement.arguments)
+
+
+class RecordingStore(PostgresTurnStore):
+    """A store that remembers what it was asked."""
+
+    def __init__(self, store: PostgresTurnStore, recorder: Recorder) -> None:
+        super().__init__(store._pool)  # noqa: SLF001  the same pool
+        self._recorder = recorder
+
+    async def load(self, kind: str, ids: list[str]) -> dict[str, Stored]:
+        self._recorder.steps.append((READ, LOAD_SQL[kind], [ids]))
+        return await super().load(kind, ids)
+
+    async def known(self, operations: list[str]) -> set[str]:
+        self._recorder.steps.append((READ, KNOWN_SQL, [operations]))
+        return await super().known(operations)
+
+    async def commit(self, worker: str, batch: Batch) -> None:
+        await super().commit(worker, batch)
+        self._recorder.layout = self._layout
+        self._recorder.steps.append((COMMIT, worker, batch))
+        self._recorder.marks.turns.append(self._recorder.turns())
+        self._recorder.marks.used_s.append(used_s())
+
+
+class RecordingMailbox:
+    """A mailbox that remembers what was taken."""
+
+    def __init__(self, inner: Mailbox, queue: str, steps: list[Step]) -> None:
+        self._inner, self._queue, self._steps = inner, queue, steps
+
+    def take(self, limit: int) -> list[Delivery]:
+        taken = self._inner.take(limit)
+        for one in taken:
+            self._steps.append((TAKE, self._queue, one.sender, one.body))
+        return taken
+
+    def ack(self, delivery: Delivery) -> None:
+        self._inner.ack(delivery)
+
+    def depth(self) -> int:
+        return self._inner.depth()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class RecordingBus:
+    """A bus that remembers what was published."""
+
+    def __init__(self, inner: AmqpBus, steps: list[Step]) -> None:
+        self._inner, self._steps = inner, steps
+
+    @property
+    def counters(self) -> Counters:
+        return self._inner.counters
+
+    async def declare(self, queue: Queue) -> None:
+        await self._inner.declare(queue)
+
+    async def open(
+        self, queue: Queue, wake: asyncio.Event, prefetch: int = 200, priority: int = 0
+    ) -> Mailbox:
+        mailbox = await self._inner.open(queue, wake, prefetch, priority)
+        return RecordingMailbox(mailbox, queue.name, self._steps)
+
+    async def publish(self, parcels: list[Parcel]) -> None:
+        self._steps.append((PUBLISH, [(parcel.queue, parcel.fanout, parcel.body) for parcel in parcels]))
+        await self._inner.publish(parcels)
+
+    async def waiting(self, queue: str) -> int:
+        return await self._inner.waiting(queue)
+
+    async def delete(self, queue: str) -> None:
+        await self._inner.delete(queue)
+
+    async def close(self) -> None:
+        await self._inner.close()
