@@ -105,7 +105,7 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     ),
     # Claims, quotas, commands.
     "a failed build's room is not released": (
-        Edit("actors.instance.operations.create:_leave", "[release(vm, left)]", "[]"),
+        Edit("actors.instance.operations.create:_leave", "release(vm, left), ", ""),
     ),
     "quota is not given back": (
         Edit("actors.instance.operations.delete:vanish", "return vm, [", "return vm, [][:0] and ["),
