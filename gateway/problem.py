@@ -25,6 +25,8 @@ class Problem(Exception):  # noqa: N818  it is an answer to a client, not a faul
     ) -> None:
         if len(message) > MESSAGE_LENGTH_MAX:
             message = message[: MESSAGE_LENGTH_MAX - 1] + "…"
+        if not message.isascii():  # a header's bytes that are no UTF-8 arrive as surrogates
+            message = message.encode(errors="replace").decode()
         super().__init__(message)
         self.status = status
         self.message = message

@@ -23,6 +23,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _REQUEST_ID_LENGTH = 40  # req- and a UUID
 _HEX_AND_DASHES = frozenset("0123456789abcdefABCDEF-")
+_TRACE_LENGTH = 55  # a version, a trace's id, a parent's id, flags. Source: W3C Trace Context
 
 
 class Response:
@@ -124,6 +125,12 @@ class Request:
         return text if _HEX_AND_DASHES.issuperset(text[4:]) else ""
 
     @property
+    def trace(self) -> str:
+        """The client's ``traceparent``, when it has the form of one: it travels with every command."""
+        text = self.headers.get("traceparent", "")
+        return text if len(text) == _TRACE_LENGTH and _HEX_AND_DASHES.issuperset(text) else ""
+
+    @property
     def api_url(self) -> str:
         """The origin plus the API's prefix: what its links are built on."""
         return self.base_url + self.api.prefix
@@ -164,14 +171,15 @@ class Request:
     def operation(self) -> OperationId:
         """The operation this request begins: fresh, or the one its Idempotency-Key stands for.
 
-        Raises Problem 400 for an empty or overlong key.
+        Raises Problem 400 for a key that is empty, overlong or not of printable ASCII characters.
         """
         key = self.headers.get(IDEMPOTENCY_HEADER)
         if key is None:
             return OperationId(self.services.clock.uuid())
-        if not 0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX:
+        if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
             raise Problem(
-                400, f"{IDEMPOTENCY_HEADER} must have 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} characters."
+                400,
+                f"{IDEMPOTENCY_HEADER} must have 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable characters.",
             )
         caller = self.caller
         return keyed_operation(caller.project_id, caller.user_id, self.route.method, self.path, key)
@@ -187,7 +195,7 @@ class Request:
             message,
             operation=operation or self.operation(),
             timeout_s=services.settings.command_timeout_s,
-            trace=self.headers.get("traceparent", ""),
+            trace=self.trace,
         )
         if isinstance(answer, Refused):
             raise self.api.refusal(answer)

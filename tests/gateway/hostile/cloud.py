@@ -57,6 +57,7 @@ class Cloud:
     rows: "asyncpg.Connection[Any]"
     log: io.StringIO
     access: io.StringIO
+    parts: "list[asyncio.Task[None]]"
     tokens: dict[str, str] = field(default_factory=dict)
     things: dict[str, str] = field(default_factory=dict)
     victims: dict[str, str] = field(default_factory=dict)
@@ -128,6 +129,10 @@ class Cloud:
         found = await self.rows.fetch("SELECT address || ': ' || error AS text FROM runtime.parked")
         return [row["text"] for row in found]
 
+    def ended(self) -> list[str]:
+        """Parts that should run and do not, with the reason."""
+        return [f"{part.get_name()}: {part.exception()!r}" for part in self.parts if part.done()]
+
     def new_bugs(self) -> list[str]:
         """Lines of the service log that tell of a bug, since the last time."""
         self.log.seek(self.read)
@@ -181,13 +186,11 @@ def _forget_loggers() -> None:
 
 
 @asynccontextmanager
-async def running(parts: list[Part]) -> AsyncIterator[None]:
-    """Run parts for the length of a block; one that ends before is an error."""
-    tasks = [asyncio.create_task(_run(part), name=part.name) for part in parts]
+async def running(parts: list[Part], tasks: list["asyncio.Task[None]"]) -> AsyncIterator[None]:
+    """Run parts for the length of a block, as tasks that join ``tasks``."""
+    tasks += [asyncio.create_task(_run(part), name=part.name) for part in parts]
     try:
         yield
-        ended = [task.get_name() for task in tasks if task.done()]
-        assert not ended, f"parts ended: {ended}"
     finally:
         for part in parts:
             if part.drain is not None:
@@ -225,8 +228,9 @@ async def open_cloud(database: str, folder: Path) -> AsyncIterator[Cloud]:
             host, port = runner.addresses[0][:2]
             parts = [part for part in gateway.parts() if part.name != gateway.name]
             parts += [await worker_part(wiring, f"http://{host}:{port}"), await scheduler_part(wiring)]
-            async with running(parts), _hosts(wiring, gateway, folder):
-                yield Cloud(gateway, host, port, rows, service, access)
+            tasks: list[asyncio.Task[None]] = []
+            async with running(parts, tasks), _hosts(wiring, gateway, folder, tasks):
+                yield Cloud(gateway, host, port, rows, service, access, tasks)
             await runner.cleanup()
         finally:
             await rows.close()
@@ -234,7 +238,9 @@ async def open_cloud(database: str, folder: Path) -> AsyncIterator[Cloud]:
 
 
 @asynccontextmanager
-async def _hosts(wiring: Wiring, gateway: Gateway, folder: Path) -> AsyncIterator[None]:
+async def _hosts(
+    wiring: Wiring, gateway: Gateway, folder: Path, tasks: list["asyncio.Task[None]"]
+) -> AsyncIterator[None]:
     agents: list[Part] = []
     for n in range(1, HOSTS + 1):
         identity = HostIdentity(
@@ -250,7 +256,7 @@ async def _hosts(wiring: Wiring, gateway: Gateway, folder: Path) -> AsyncIterato
         await wiring.bus("enrolment").declare(topology.host(identity.host))
         await enrol_actor(wiring.clock, gateway.commands, identity, "nova")
         agents.append(agent_part(wiring, identity, place))
-    async with running(agents):
+    async with running(agents, tasks):
         yield
 
 

@@ -58,7 +58,7 @@ async def walk(cloud: Cloud, attacks: Iterable[Attack], judge: Judge = no_more) 
     found: list[tuple[str, str]] = []
     await asyncio.gather(*(_play(cloud, hand, judge, found) for hand in hands))
     count = sum(map(len, hands))
-    bugs = cloud.new_bugs()
+    bugs = cloud.ended() + cloud.new_bugs()
     if found:
         text = "\n".join([f"{len(found)} of {count}:", _summary(found), *bugs[:3]])
         pytest.fail(text, pytrace=False)
@@ -99,7 +99,7 @@ async def _fault(cloud: Cloud, wire: Wire, attack: Attack, judge: Judge) -> str:
         return repr(error)
     if answer.status in NEVER:
         return str(answer)
-    if not f"{attack.target}{headers}".isascii():
+    if not attack.target.isascii():
         return _is_no_http(answer)
     fault = "" if method == "HEAD" else wrong(attack.place.api.name, answer)
     fault = fault or judge(attack, answer)
