@@ -17,11 +17,10 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=120)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="only faults whose name contains this")
+    parser.add_argument("--more", action="store_true", help="also faults of many processes at once")
     parser.add_argument("--keep", action="store_true", help="leave logs, journals and folders behind")
     given = parser.parse_args()
-    plan = Plan(
-        seconds=given.seconds, tenants=given.tenants, seed=given.seed, only=given.only, keep=given.keep
-    )
+    plan = Plan(**vars(given))
     report = asyncio.run(storm(plan))
     print("\n".join(report.lines()), flush=True)
     sys.exit(0 if report.sound(min(IN_FLIGHT_MIN, given.tenants // 2)) else 1)

@@ -8,6 +8,15 @@ from typing import Any
 import asyncpg
 
 from hostagent.drivers.simulated.disk import read_guests
+from protocol.guest import PowerState
+
+HEARD_AFTER_S = 5
+_UNHEARD = f"""
+SELECT s.source, s.destination, count(*) FROM runtime.segment AS s
+JOIN runtime.partition AS d ON d.p = s.destination
+WHERE s.last > d.marks[s.source + 1] AND s.made_at < clock_timestamp() - interval '{HEARD_AFTER_S} s'
+GROUP BY s.source, s.destination
+"""
 
 
 async def unsettled(database: str) -> int:
@@ -30,6 +39,7 @@ async def violations(database: str, hosts: Path, asked: dict[str, str]) -> list[
         instances = await connection.fetch("SELECT id, gone, vm_state, state FROM compute.instance")
         ledgers = await connection.fetch("SELECT id, state FROM compute.host")
         projects = await connection.fetch("SELECT id, instances, cores FROM compute.project")
+        unheard = await connection.fetch(_UNHEARD)
         parked = await connection.fetch("SELECT address, error FROM runtime.parked")
         events = await connection.fetch(
             "SELECT partition, count(*) AS n, max(n) AS last FROM runtime.event GROUP BY partition"
@@ -42,13 +52,16 @@ async def violations(database: str, hosts: Path, asked: dict[str, str]) -> list[
         for r in events
         if r["n"] != r["last"]
     ]
+    found += [
+        f"{r['count']} messages of partition {r['source']} to {r['destination']} not heard" for r in unheard
+    ]
     found += _outcomes({row["id"]: row for row in instances}, asked)
     found += _capacity(instances, ledgers, hosts)
     alive = Counter(json.loads(row["state"])["project"] for row in instances if not row["gone"])
     found += [
-        f"project {row['id']}: ledger {row['instances']}, instances {alive[row['id']]}"
+        f"project {row['id']}: ledger {row['instances']} ({row['cores']} cores), has {alive[row['id']]}"
         for row in projects
-        if row["instances"] != alive[row["id"]]
+        if not row["instances"] == row["cores"] == alive[row["id"]]
     ]
     return found
 
@@ -81,18 +94,20 @@ def _capacity(instances: list[Any], ledgers: list[Any], hosts: Path) -> list[str
         for row in ledgers
         for instance, room in json.loads(row["state"])["claims"].items()
     }
-    guests = set()
+    guests, running = set(), set()
     for file in hosts.glob("*/*/guests.jsonl"):
         host = next(
             line for line in (file.parent / "host.toml").read_text().splitlines() if line.startswith("host =")
         )
-        guests |= {
-            (host.split('"')[1], g.spec.instance, g.spec.generation) for g in read_guests(file).values()
-        }
+        for guest in read_guests(file).values():
+            place = (host.split('"')[1], guest.spec.instance, guest.spec.generation)
+            guests.add(place)
+            if guest.power_state is PowerState.RUNNING:
+                running.add(place)
     found = [f"claimed and not recorded: {claim}" for claim in sorted(claims - records)]
     found += [f"recorded and not claimed: {record}" for record in sorted(records - claims)]
     found += [f"guest without a record: {guest}" for guest in sorted(guests - records)]
-    found += [f"record without a guest: {record}" for record in sorted(records - guests)]
+    found += [f"record without a guest that runs: {record}" for record in sorted(records - running)]
     twice = Counter(instance for _, instance, _ in guests)
     found += [f"guest on {n} hosts: {instance}" for instance, n in twice.items() if n > 1]
     return found

@@ -1,6 +1,7 @@
 """What goes wrong, in order: each fault strikes a running cloud, is undone by itself and says what it saw."""
 
 import asyncio
+import random
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -13,19 +14,26 @@ from tests.rig.cloud import DistributedCloud
 Fault = Callable[[], Awaitable[str]]
 FREEZE_S = 20.0
 DOWN_S = 3.0
+SPREE_S = 30.0
+SPREE_PAUSE_MAX_S = 2.0
 
 
 class Faults:
     """The faults of one cloud. ``proxy`` stands between every process and the broker."""
 
-    def __init__(self, cloud: DistributedCloud, proxy: Proxy, recovery: Recovery) -> None:
+    def __init__(self, cloud: DistributedCloud, proxy: Proxy, recovery: Recovery, seed: int) -> None:
         self._cloud = cloud
         self._proxy = proxy
         self._recovery = recovery
+        self._chance = random.Random(seed)
 
-    def all(self) -> list[tuple[str, Fault]]:
-        """Every fault the tests know, each once."""
-        return [
+    def chosen(self, only: str, *, more: bool) -> list[tuple[str, Fault]]:
+        """The faults whose name contains ``only``; ``more``: also those of many processes at once."""
+        faults = [*self._each(), *(self._many() if more else [])]
+        return [(name, fault) for name, fault in faults if only in name]
+
+    def _each(self) -> list[tuple[str, Fault]]:
+        faults: list[tuple[str, Fault]] = [
             ("kill -9 worker", self._kill_worker),
             ("kill -9 gateway", self._kill_gateway),
             ("kill -9 agent", self._kill_agent),
@@ -34,8 +42,20 @@ class Faults:
             ("freeze a worker", self._freeze),
             ("restart RabbitMQ", self._restart_broker),
             ("restart PostgreSQL", self._restart_database),
-            ("fill the journal's disk", self._fill_journal),
             ("wipe RabbitMQ", self._wipe_broker),
+        ]
+        if self._cloud.has_small_disk:
+            faults.append(("fill the journal's disk", self._fill_journal))
+        return faults
+
+    def _many(self) -> list[tuple[str, Fault]]:
+        workers = [name for name in self._cloud.processes if name.startswith("worker")]
+        return [
+            ("kill -9 all workers", lambda: self._kill_all(workers)),
+            ("kill -9 everything", lambda: self._kill_all(list(self._cloud.processes))),
+            ("kill -9 PostgreSQL", self._kill_database),
+            ("kill -9 RabbitMQ", self._kill_broker),
+            ("kill -9 one after the other", self._spree),
         ]
 
     async def _kill_worker(self) -> str:
@@ -72,6 +92,27 @@ class Faults:
         await asyncio.to_thread(self._cloud.kill, name)
         return began
 
+    async def _kill_all(self, names: list[str]) -> str:
+        for name in names:
+            self._cloud.signal(name, signal.SIGKILL)
+        for name in names:
+            await asyncio.to_thread(self._cloud.kill, name)
+            self._cloud.again(name)
+        return ""
+
+    async def _spree(self) -> str:
+        """Whatever comes next, for a while; each is started again after a moment."""
+        names = sorted(self._cloud.processes)
+        killed, until = 0, time.monotonic() + SPREE_S
+        while time.monotonic() < until:
+            name = self._chance.choice(names)
+            await self._kill(name)
+            await asyncio.sleep(self._chance.uniform(0, SPREE_PAUSE_MAX_S))
+            self._cloud.again(name)
+            await asyncio.sleep(self._chance.uniform(0, SPREE_PAUSE_MAX_S))
+            killed += 1
+        return f"{killed} processes killed"
+
     async def _freeze(self) -> str:
         name = await asyncio.to_thread(self._recovery.name_of, "worker-1")
         began = time.monotonic()
@@ -89,6 +130,15 @@ class Faults:
 
     async def _restart_broker(self) -> str:
         await asyncio.to_thread(self._cloud.broker.restart)
+        return ""
+
+    async def _kill_broker(self) -> str:
+        await asyncio.to_thread(self._cloud.broker.kill)
+        await asyncio.to_thread(self._cloud.broker.start)
+        return ""
+
+    async def _kill_database(self) -> str:
+        await asyncio.to_thread(self._cloud.kill_postgres)
         return ""
 
     async def _wipe_broker(self) -> str:

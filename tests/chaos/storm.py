@@ -17,7 +17,9 @@ IN_FLIGHT_MIN = 50
 PROJECTS = 8
 SETTLE_MAX_S = 180.0
 WARM_UP_S = 5.0
-PAUSE_MIN_S = 1.0
+PAUSE_MIN_S = 2.0
+FAULT_S = 5.0
+"""What a fault usually takes."""
 LOG_BYTES = 1500
 VIOLATIONS_SHOWN = 40
 
@@ -30,6 +32,7 @@ class Plan:
     tenants: int = 120
     seed: int = 1
     only: str = ""
+    more: bool = False
     keep: bool = False
 
 
@@ -99,7 +102,7 @@ async def _under_load(cloud: DistributedCloud, proxy: Proxy, plan: Plan, report:
         load.stopping = True
         await asyncio.gather(*working)
         report.seconds = time.monotonic() - began
-        report.settled_s = await _settle(cloud.database)
+        report.settled_s = await _settle(cloud.database, time.monotonic())
         await subscriber.wait_for(cloud.database)
         listening.cancel()
         await asyncio.wait([listening])
@@ -125,29 +128,27 @@ async def _tenants(cloud: DistributedCloud, client: Client, seed: int) -> Tenant
 
 async def _strike(cloud: DistributedCloud, proxy: Proxy, load: Tenants, plan: Plan, report: Report) -> None:
     recovery = Recovery(cloud, load)
-    faults = [fault for fault in Faults(cloud, proxy, recovery).all() if plan.only in fault[0]]
+    faults = Faults(cloud, proxy, recovery, plan.seed).chosen(plan.only, more=plan.more)
+    until = time.monotonic() + plan.seconds
     for left, (name, strike) in zip(range(len(faults), 0, -1), faults, strict=True):
+        await asyncio.sleep(max(PAUSE_MIN_S, (until - time.monotonic()) / left - FAULT_S))
         before, began = load.created, time.monotonic()
         in_flight = await recovery.in_flight()
         report.in_flight.append(len(in_flight))
+        ending = asyncio.create_task(recovery.ended(in_flight, began))
         noted = await strike()
-        created, took_s = load.created - before, time.monotonic() - began
-        ended_s = await recovery.ended(in_flight, began)
+        took_s = time.monotonic() - began
+        ended_s = await ending
         print(
-            f"{name}: {len(in_flight)} operations in flight, all ended after {ended_s:.1f} s;"
-            f" {created} creates accepted in {took_s:.1f} s{'; ' if noted else ''}{noted}",
+            f"{name}: {len(in_flight)} operations in flight, {ended_s};"
+            f" {load.created - before} creates accepted, undone after {took_s:.1f} s"
+            f"{'; ' if noted else ''}{noted}",
             flush=True,
         )
-        spent = time.monotonic() - began
-        await asyncio.sleep(max(PAUSE_MIN_S, (plan.seconds - spent) / (left + 1) / 2))
-    if not faults:
-        await asyncio.sleep(plan.seconds)
+    await asyncio.sleep(max(PAUSE_MIN_S, until - time.monotonic()))
 
 
-async def _settle(database: str) -> float:
-    began = time.monotonic()
-    while time.monotonic() - began < SETTLE_MAX_S:
-        if await unsettled(database) == 0:
-            break
+async def _settle(database: str, began: float) -> float:
+    while await unsettled(database) and time.monotonic() - began < SETTLE_MAX_S:
         await asyncio.sleep(0.5)
     return time.monotonic() - began
