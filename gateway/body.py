@@ -1,5 +1,6 @@
 """Reading what a client sent, within limits: JSON and queries into Structs, uploads as a stream."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
@@ -12,6 +13,8 @@ from gateway.problem import Problem
 
 JSON_BYTES_MAX: Final = 1 << 20  # what a JSON body may hold unless its route says otherwise
 JSON_DEPTH_MAX: Final = 32  # the deepest request of any API here nests 8
+READ_MAX_S: Final = 30.0
+"""How long a JSON body may take to arrive."""
 QUERY_PARAMETERS_MAX: Final = 200
 UPLOAD_CHUNK_BYTES: Final = 256 << 10
 
@@ -59,10 +62,14 @@ class BodyStream:
 
 
 async def read_limited(raw: web.BaseRequest, bytes_max: int) -> bytes:
-    """The whole body. Raises Problem 413 or 400."""
+    """The whole body. Raises Problem 413, 408 or 400."""
     if (raw.content_length or 0) > bytes_max:
         raise too_large(bytes_max)
-    chunks = [chunk async for chunk in BodyStream(raw, bytes_max)]
+    try:
+        async with asyncio.timeout(READ_MAX_S):
+            chunks = [chunk async for chunk in BodyStream(raw, bytes_max)]
+    except TimeoutError as error:
+        raise Problem(408, f"The request body did not arrive within {READ_MAX_S:g} seconds.") from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -8,6 +8,8 @@ TAGS_MAX: Final = 128
 PROPERTIES_MAX: Final = 128
 PROPERTY_NAME_LENGTH_MAX: Final = 255
 PROPERTY_VALUE_LENGTH_MAX: Final = 65_535
+PROPERTIES_LENGTH_MAX: Final = 256 * 1024
+"""Characters of all names and values together: a record travels in one message, and in lists of images."""
 MIN_MAX: Final = (1 << 31) - 1
 """Of min_disk (GiB) and min_ram (MiB)."""
 MEMBERS_MAX: Final = 128

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gateway.image.limits import (
     MIN_MAX,
     NAME_LENGTH_MAX,
+    PROPERTIES_LENGTH_MAX,
     PROPERTIES_MAX,
     PROPERTY_NAME_LENGTH_MAX,
     PROPERTY_VALUE_LENGTH_MAX,
@@ -141,6 +142,8 @@ def _with(record: ImageRecord, name: str, value: Any) -> ImageRecord:
 def _limited(record: ImageRecord) -> ImageRecord:
     if len(record.properties) > PROPERTIES_MAX:
         raise Problem(413, f"The limit of {PROPERTIES_MAX} image properties has been exceeded.")
+    if sum(len(name) + len(value) for name, value in record.properties.items()) > PROPERTIES_LENGTH_MAX:
+        raise Problem(413, f"Image properties may hold {PROPERTIES_LENGTH_MAX} characters together.")
     return record
 
 

@@ -32,6 +32,8 @@ from store.server import groups_of
 
 COUNT_MAX = 1000
 """Servers of one request, whatever the quota says."""
+HINTS_BYTES_MAX = 16_384
+"""Of a server's scheduler hints as JSON: they are kept and shown with it."""
 _FORCED_HOST_RULE = "compute:servers:create:forced_host"
 _WORDS_FROM = 37
 """Networks may be ``auto`` or ``none`` from this microversion on."""
@@ -189,6 +191,8 @@ def _hints(body: CreateBody) -> dict[str, str | list[str]]:
     hints = body.hints if body.hints is not UNSET else body.old_hints
     if hints is UNSET:
         return {}
+    if len(msgspec.json.encode(hints)) > HINTS_BYTES_MAX:
+        raise Problem(400, f"Scheduler hints may hold {HINTS_BYTES_MAX} bytes.")
     if "group" in hints:
         raise Problem(400, f"Instance group {hints['group']} could not be found.")
     found = {name: _hint(value) for name, value in hints.items()}

@@ -115,9 +115,10 @@ async def _network(cloud: Cloud) -> None:
     }
 
 
-async def _image(cloud: Cloud) -> None:
+async def _active_image(cloud: Cloud, name: str) -> str:
+    """An image with data, of alpha's."""
     body = {
-        "name": f"{MARK}-image",
+        "name": name,
         "disk_format": "raw",
         "container_format": "bare",
         "visibility": "shared",
@@ -125,12 +126,16 @@ async def _image(cloud: Cloud) -> None:
         "os_distro": f"{MARK}-distro",
     }
     made = await cloud.must("POST", "/image/v2/images", body, who="alice")
-    ident = made["id"]
     async with cloud.wire() as wire:
         headers = {"X-Auth-Token": cloud.tokens["alice"], "Content-Type": "application/octet-stream"}
-        path = f"/image/v2/images/{ident}/file"
+        path = f"/image/v2/images/{made['id']}/file"
         answer = await wire.call("PUT", path, headers, raw=f"{MARK} data".encode() * 100)
     assert answer.status == 204, answer
+    return str(made["id"])
+
+
+async def _image(cloud: Cloud) -> None:
+    ident = await _active_image(cloud, f"{MARK}-image")
     member = {"member": cloud.projects["gamma"]}
     await cloud.must("POST", f"/image/v2/images/{ident}/members", member, who="alice")
     cloud.things |= {
@@ -243,20 +248,20 @@ async def _victims(cloud: Cloud) -> None:
     answer = await cloud.must("POST", "/identity/v3/endpoints", {"endpoint": endpoint})
     made["identity:endpoints"] = answer["endpoint"]["id"]
     hosts = await cloud.must("GET", f"{COMPUTE}/os-services", OpenStack_API_Version="compute 2.53")
-    image = await cloud.must(
-        "POST", "/image/v2/images", {"name": "victim", "visibility": "shared"}, who="alice"
-    )
+    image = await _active_image(cloud, "victim")
     member = {"member": cloud.projects["alpha"]}
-    await cloud.must("POST", f"/image/v2/images/{image['id']}/members", member, who="alice")
+    await cloud.must("POST", f"/image/v2/images/{image}/members", member, who="alice")
     flavor = {"name": "victim", "ram": 64, "vcpus": 1, "disk": 1, "os-flavor-access:is_public": False}
     size = await cloud.must("POST", f"{COMPUTE}/flavors", {"flavor": flavor})
+    access = {"addTenantAccess": {"tenant": cloud.projects["alpha"]}}
+    await cloud.must("POST", f"{COMPUTE}/flavors/{size['flavor']['id']}/action", access)
     made |= {
         "compute:servers": await boot(cloud, "victim"),
         "doomed": await boot(cloud, "doomed"),
         "compute:flavors": size["flavor"]["id"],
         "compute:os-quota-sets": made["identity:projects"],
         "compute:os-services": hosts["services"][-1]["id"],
-        "image:images": image["id"],
+        "image:images": image,
         "image:members": cloud.projects["alpha"],
     }
     cloud.victims = {**cloud.things, **made}

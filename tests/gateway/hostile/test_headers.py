@@ -1,4 +1,4 @@
-"""Headers that are not what they should be: an answer in the API's own format; what is no HTTP is a plain 400."""
+"""Strange headers: an answer in the API's own format, and a plain 400 to what is no HTTP at all."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,12 +21,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 BYTES: Final = "\udcff\udcfe"
 """Bytes that are no UTF-8, as the wire sends them and Python reads them."""
 TEXTS: Final = (
-    "", " ", BYTES, "null", "\U0001f4a5", "a" * 300, "a" * 5000, "a\tb", "%00", "'; --", "{}", "-1", ",,,", "9" * 40,
+    "", " ", BYTES, "null", "\U0001f4a5", "a" * 300, "a" * 5000, "a\tb", "%00", "'; --", "{}", "-1",
+    ",,,", "9" * 40,
 )  # fmt: skip
 VERSIONS: Final = (
-    "compute", "compute ", "compute 2", "compute 2.", "compute 2.x", "compute 2.1.1", "compute -2.1", "compute 2.-1",
-    "compute 2.01", "compute 2.1 2.2", "compute 3.1", "compute 1.1", "compute 0.0", "compute LATEST", "compute ٢.١",
-    "compute 2." + "9" * 400, "compute " + "a" * 5000, "compute \udcff", "volume 3.1, compute x",
+    "compute", "compute ", "compute 2", "compute 2.", "compute 2.x", "compute 2.1.1", "compute -2.1",
+    "compute 2.-1",     "compute 2.01", "compute 2.1 2.2", "compute 3.1", "compute 1.1", "compute 0.0", "compute LATEST",
+    "compute ٢.١",     "compute 2." + "9" * 400, "compute " + "a" * 5000, "compute \udcff", "volume 3.1, compute x",
 )  # fmt: skip
 HEADERS: Final[dict[str, tuple[str, ...]]] = {
     "X-Auth-Token": TEXTS,
@@ -34,12 +35,15 @@ HEADERS: Final[dict[str, tuple[str, ...]]] = {
     "X-Service-Token": (BYTES, "x"),
     "OpenStack-API-Version": (*TEXTS, *VERSIONS),
     "X-OpenStack-Nova-API-Version": (*TEXTS, "2", "2.x", "99.99", "2.01"),
-    "X-OpenStack-Request-ID": (*TEXTS, "req-" + "x" * 36, "req-" + "a" * 36, f"req-{NOWHERE}", "req-" + BYTES * 18),
+    "X-OpenStack-Request-ID": (
+        *TEXTS, "req-" + "x" * 36, "req-" + "a" * 36, f"req-{NOWHERE}", "req-" + BYTES * 18,
+    ),
     "Idempotency-Key": TEXTS,
     "traceparent": TEXTS,
     "OpenStack-System-Scope": ("all", BYTES),
     "Range": (
-        *TEXTS, "bytes=", "bytes=abc", "bytes=-", "bytes=5-1", "bytes=-0", "bytes=0-0,1-1,2-2", "bytes=999999999999-",
+        *TEXTS, "bytes=", "bytes=abc", "bytes=-", "bytes=5-1", "bytes=-0", "bytes=0-0,1-1,2-2",
+        "bytes=999999999999-",
         "bytes=" + ",".join(["0-"] * 900), "bytes=-" + "9" * 40, "lines=1-2",
     ),
     "If-Range": TEXTS,
@@ -53,8 +57,10 @@ HEADERS: Final[dict[str, tuple[str, ...]]] = {
     "X-Forwarded-For": (BYTES, "a" * 5000, "127.0.0.1, ::1"),
     "X-Forwarded-Proto": (*TEXTS, "javascript", "http, https", "file"),
     "X-Forwarded-Host": (
-        *TEXTS, "evil.example/path", "evil.example:99999999", "[::1", "user:pw@evil.example", "a b", "evil\\x", "..",
+        *TEXTS, "evil.example/path", "evil.example:99999999", "[::1", "user:pw@evil.example", "a b",
+        "evil\\x", "..",
     ),
+
     "X-Forwarded-Prefix": (*TEXTS, "//evil.example", "/../..", "javascript:", "/a b", "/" * 3000, "/%2e%2e"),
     "Forwarded": ("for=evil;host=evil", BYTES),
     "Cookie": (BYTES, "a=b; " * 1000),
@@ -107,7 +113,9 @@ async def test_a_strange_token_is_401_everywhere(cloud: Cloud) -> None:
     )
 
     def judge(attack: Attack, answer: Answer) -> str:
-        return "" if answer.status == 401 and "Keystone uri=" in answer.headers["www-authenticate"] else "let in"
+        return (
+            "" if answer.status == 401 and "Keystone uri=" in answer.headers["www-authenticate"] else "let in"
+        )
 
     await walk(cloud, work, judge)
 
@@ -165,7 +173,19 @@ async def test_a_strange_host_is_400(cloud: Cloud, host: str) -> None:
 
 async def test_every_method_is_answered_everywhere(cloud: Cloud) -> None:
     """Methods a path has not: 405 with what it has."""
-    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "COPY", "PROPFIND", "LOCK")
+    methods = (
+        "GET",
+        "HEAD",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+        "OPTIONS",
+        "TRACE",
+        "COPY",
+        "PROPFIND",
+        "LOCK",
+    )
     known: dict[str, set[str]] = {}
     for place in places():
         known.setdefault(place.api.prefix + place.route.path, set()).add(place.route.method)
@@ -185,15 +205,17 @@ async def test_every_method_is_answered_everywhere(cloud: Cloud) -> None:
 
 
 async def test_clients_that_leave_are_no_bug(cloud: Cloud) -> None:
-    """Half a head, half a body, a closed connection: nothing is left waiting, nothing is logged as a fault."""
+    """Half a head, half a body, a closed connection: nothing is left waiting, no fault is logged."""
     token = cloud.tokens["alice"]
+    upload = f"PUT /image/v2/images/{cloud.victims['image:images']}/file HTTP/1.1"
+    who = f"Host: x\r\nX-Auth-Token: {token}\r\n"
+    octets = "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n"
     begun = (
         "GET ",
         f"GET {COMPUTE}/servers HTTP/1.1\r\nHost: x\r\nX-Auth-",
-        f"POST {COMPUTE}/servers HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\nContent-Length: 100\r\n\r\n{{",
-        f"PUT /image/v2/images/{cloud.victims['image:images']}/file HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\n"
-        "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-        f"GET /v1/events HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\n\r\n",
+        f"POST {COMPUTE}/servers HTTP/1.1\r\n{who}Content-Length: 100\r\n\r\n{{",
+        f"{upload}\r\n{who}{octets}\r\n5\r\nab",
+        f"GET /v1/events HTTP/1.1\r\n{who}\r\n",
     )
     for text in begun:
         _, writer = await asyncio.open_connection(cloud.host, cloud.port)
