@@ -10,6 +10,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SEEDS ?= 2000
 ONLY ?=
+TENANTS ?= 120
 TESTS ?=
 
 VENV := .venv
@@ -32,7 +33,7 @@ ifneq ($(STARLING_STATE),)
 export STARLING_STATE
 endif
 
-.PHONY: help up test check sim bench schemas constraints clean libvirt test-system
+.PHONY: help up test check sim chaos bench schemas constraints clean libvirt test-system
 
 help:  ## this text
 	@echo 'make TARGET [NAME=VALUE ...]'
@@ -54,6 +55,9 @@ check: $(VENV)/.developer  ## format, lint, types, layers, compose.yaml
 
 sim: $(VENV)/.developer  ## the deterministic simulation: [SEEDS=2000]
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+chaos: test-system $(VENV)/.developer  ## faults on real processes under load: [TENANTS=120] [ONLY=name]
+	$(BIN)/python -m tests.chaos --tenants $(TENANTS) --only '$(ONLY)'
 
 bench: $(VENV)/.developer  ## measure: [ONLY=name]
 	$(BIN)/python -m bench $(ONLY)

@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import sys
 
-from tests.chaos.storm import IN_FLIGHT_MIN, Plan, storm
+from tests.chaos.storm import Plan, storm
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     plan = Plan(**vars(given))
     report = asyncio.run(storm(plan))
     print("\n".join(report.lines()), flush=True)
-    sys.exit(0 if report.sound(min(IN_FLIGHT_MIN, given.tenants // 2)) else 1)
+    sys.exit(0 if report.sound(plan) else 1)
 
 
 if __name__ == "__main__":

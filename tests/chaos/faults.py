@@ -14,6 +14,8 @@ from tests.rig.cloud import DistributedCloud
 Fault = Callable[[], Awaitable[str]]
 FREEZE_S = 20.0
 DOWN_S = 3.0
+RESTART_S = 1.0
+"""After this a supervisor starts a process again."""
 SPREE_S = 30.0
 SPREE_PAUSE_MAX_S = 2.0
 
@@ -77,9 +79,9 @@ class Faults:
         hosts = [place.name for place in self._cloud.hosts_of(1).iterdir()]
         began = await self._kill("agent-1")
         leaving = asyncio.create_task(self._recovery.leave("spawning", began, hosts))
-        await asyncio.sleep(DOWN_S)
+        await asyncio.sleep(RESTART_S)
         self._cloud.again("agent-1")
-        return f"{await leaving} (it was started again after {DOWN_S:.0f} s)"
+        return f"{await leaving} (it was started again after {RESTART_S:.0f} s)"
 
     async def _kill_scheduler(self) -> str:
         began = await self._kill("scheduler-0")

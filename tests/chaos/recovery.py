@@ -10,6 +10,7 @@ from tests.chaos.load import Tenants
 from tests.rig.cloud import DistributedCloud
 
 RECOVERY_MAX_S = 60.0
+CROWD_MAX_S = 20.0
 POLL_S = 0.1
 
 _UNFINISHED = "SELECT id FROM runtime.operation WHERE finished_at = 0"
@@ -31,9 +32,14 @@ class Recovery:
     def __init__(self, cloud: DistributedCloud, load: Tenants) -> None:
         self._cloud, self._load = cloud, load
 
-    async def in_flight(self) -> list[str]:
-        """The operations under way: creates and deletes somebody waits for."""
-        return [row["id"] for row in await self._fetch(_UNFINISHED)]
+    async def in_flight(self, least: int) -> list[str]:
+        """The operations under way, as soon as there are so many (or after CROWD_MAX_S)."""
+        until = time.monotonic() + CROWD_MAX_S
+        while True:
+            found = [row["id"] for row in await self._fetch(_UNFINISHED)]
+            if len(found) >= least or time.monotonic() > until:
+                return found
+            await asyncio.sleep(POLL_S)
 
     async def ended(self, operations: list[str], began: float) -> str:
         """Until the first and until all of these have ended."""

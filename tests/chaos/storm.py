@@ -17,7 +17,7 @@ IN_FLIGHT_MIN = 50
 PROJECTS = 8
 SETTLE_MAX_S = 180.0
 WARM_UP_S = 5.0
-PAUSE_MIN_S = 2.0
+PAUSE_MIN_S = 1.0
 FAULT_S = 5.0
 """What a fault usually takes."""
 LOG_BYTES = 1500
@@ -35,6 +35,11 @@ class Plan:
     more: bool = False
     keep: bool = False
 
+    @property
+    def in_flight_min(self) -> int:
+        """How many operations must be under way when a fault strikes."""
+        return min(IN_FLIGHT_MIN, self.tenants // 2)
+
 
 @dataclass
 class Report:
@@ -49,8 +54,9 @@ class Report:
     in_flight: list[int] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
-    def sound(self, in_flight_min: int) -> bool:
-        return not self.violations and min(self.in_flight, default=in_flight_min) >= in_flight_min
+    def sound(self, plan: Plan) -> bool:
+        """Whether nothing is wrong and enough was under way."""
+        return not self.violations and all(count >= plan.in_flight_min for count in self.in_flight)
 
     def lines(self) -> list[str]:
         least = min(self.in_flight, default=0)
@@ -132,8 +138,8 @@ async def _strike(cloud: DistributedCloud, proxy: Proxy, load: Tenants, plan: Pl
     until = time.monotonic() + plan.seconds
     for left, (name, strike) in zip(range(len(faults), 0, -1), faults, strict=True):
         await asyncio.sleep(max(PAUSE_MIN_S, (until - time.monotonic()) / left - FAULT_S))
+        in_flight = await recovery.in_flight(plan.in_flight_min)
         before, began = load.created, time.monotonic()
-        in_flight = await recovery.in_flight()
         report.in_flight.append(len(in_flight))
         ending = asyncio.create_task(recovery.ended(in_flight, began))
         noted = await strike()
