@@ -1,0 +1,34 @@
+"""A fixed budget of seeds holds, and a seed is the same story in every process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.sim.run import run_seed
+
+BUDGET = 40
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, BUDGET, 10))
+def test_every_invariant_holds(first: int) -> None:
+    for seed in range(first, first + 10):
+        report = run_seed(seed)
+        assert not report.failure, f"python -m tests.sim --start {seed} --seeds 1\n{report.failure}"
+        assert report.commands >= 50
+        assert report.faults.total() >= 5
+
+
+def _traces(hash_seed: str) -> str:
+    command = [sys.executable, "-m", "tests.sim", "--seeds", "3", "--start", "100", "--jobs", "1", "--trace"]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.timeout(300)
+def test_one_seed_leaves_one_trace_in_two_processes() -> None:
+    first = _traces("1")
+    assert len(first.splitlines()) == 3
+    assert _traces("2") == first
