@@ -1,7 +1,9 @@
 """One storm: a distributed cloud under load, struck by faults one after the other, then looked at."""
 
 import asyncio
+import json
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.chaos.audit import unsettled, violations
@@ -51,6 +53,8 @@ class Report:
     seconds: float = 0.0
     settled_s: float = 0.0
     events: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """What the processes logged as an error, and how often."""
     in_flight: list[int] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -64,6 +68,7 @@ class Report:
         return [
             f"{self.seconds:.0f} s of load: {done}, least in flight at a fault {least}",
             f"settled {self.settled_s:.1f} s later, events {self.events}, violations {len(self.violations)}",
+            *(f"   logged {times} times as an error: {event}" for event, times in self.errors.most_common()),
             *(f"   {violation}" for violation in self.violations[:VIOLATIONS_SHOWN]),
         ]
 
@@ -87,12 +92,24 @@ async def storm(plan: Plan) -> Report:
         await asyncio.to_thread(cloud.start)
         await _under_load(cloud, proxy, plan, report)
     finally:
+        report.errors = _errors(cloud)
         if report.violations:
             for name in cloud.processes:
                 print(f"--- {name}\n{cloud.log_of(name)[-LOG_BYTES:]}")
         await asyncio.to_thread(cloud.close, keep=plan.keep)
         await proxy.close()
     return report
+
+
+def _errors(cloud: DistributedCloud) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for name in cloud.processes:
+        for line in cloud.log_of(name).splitlines():
+            if line.startswith("{") and '"level": "error"' in line:
+                found[f"{name.partition('-')[0]} {json.loads(line)['event']}"] += 1
+            elif line.startswith("Traceback"):
+                found[f"{name.partition('-')[0]} traceback"] += 1
+    return found
 
 
 async def _under_load(cloud: DistributedCloud, proxy: Proxy, plan: Plan, report: Report) -> None:
