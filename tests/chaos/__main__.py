@@ -17,7 +17,9 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=120)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="only faults whose name contains this")
-    parser.add_argument("--more", action="store_true", help="also faults of many processes at once")
+    parser.add_argument(
+        "--more", action="store_true", help="also power failures, many processes at once, other freezes"
+    )
     parser.add_argument("--keep", action="store_true", help="leave logs, journals and folders behind")
     given = parser.parse_args()
     plan = Plan(**vars(given))

@@ -30,8 +30,11 @@ class Faults:
         self._chance = random.Random(seed)
 
     def chosen(self, only: str, *, more: bool) -> list[tuple[str, Fault]]:
-        """The faults whose name contains ``only``; ``more``: also those of many processes at once."""
-        faults = [*self._each(), *(self._many() if more else [])]
+        """The faults whose name contains ``only``.
+
+        ``more``: also power failures, many processes at once, other freezes.
+        """
+        faults = [*self._each(), *(self._others() if more else [])]
         return [(name, fault) for name, fault in faults if only in name]
 
     def _each(self) -> list[tuple[str, Fault]]:
@@ -41,7 +44,7 @@ class Faults:
             ("kill -9 agent", self._kill_agent),
             ("kill -9 scheduler", self._kill_scheduler),
             ("cut the broker's links", self._cut),
-            ("freeze a worker", self._freeze),
+            ("freeze a worker", self._freeze_worker),
             ("restart RabbitMQ", self._restart_broker),
             ("restart PostgreSQL", self._restart_database),
             ("wipe RabbitMQ", self._wipe_broker),
@@ -50,7 +53,7 @@ class Faults:
             faults.append(("fill the journal's disk", self._fill_journal))
         return faults
 
-    def _many(self) -> list[tuple[str, Fault]]:
+    def _others(self) -> list[tuple[str, Fault]]:
         workers = [name for name in self._cloud.processes if name.startswith("worker")]
         return [
             ("kill -9 all workers", lambda: self._kill_all(workers)),
@@ -58,6 +61,9 @@ class Faults:
             ("kill -9 PostgreSQL", self._kill_database),
             ("kill -9 RabbitMQ", self._kill_broker),
             ("kill -9 one after the other", self._spree),
+            ("freeze an agent", lambda: self._freeze("agent-1")),
+            ("freeze a gateway", lambda: self._freeze("gateway-0")),
+            ("freeze a scheduler", lambda: self._freeze("scheduler-1")),
         ]
 
     async def _kill_worker(self) -> str:
@@ -115,14 +121,17 @@ class Faults:
             killed += 1
         return f"{killed} processes killed"
 
-    async def _freeze(self) -> str:
+    async def _freeze_worker(self) -> str:
         name = await asyncio.to_thread(self._recovery.name_of, "worker-1")
-        began = time.monotonic()
-        self._cloud.signal("worker-1", signal.SIGSTOP)
-        noted = await self._recovery.takeover(name, began)
-        await asyncio.sleep(max(0.0, FREEZE_S - (time.monotonic() - began)))
-        self._cloud.signal("worker-1", signal.SIGCONT)
-        return noted
+        leaving = asyncio.create_task(self._recovery.takeover(name, time.monotonic()))
+        await self._freeze("worker-1")
+        return await leaving
+
+    async def _freeze(self, name: str) -> str:
+        self._cloud.signal(name, signal.SIGSTOP)
+        await asyncio.sleep(FREEZE_S)
+        self._cloud.signal(name, signal.SIGCONT)
+        return ""
 
     async def _cut(self) -> str:
         self._proxy.cut(refuse=True)
