@@ -227,3 +227,14 @@ class MemoryTurnStore:
             del self._db.segments[key]
         await self._after("collect")
         return len(passed)
+
+    async def prune(self, partitions: list[int], before: float, limit: int) -> int:
+        await self._before("prune")
+        passed: dict[int, int] = {}
+        for p in partitions:
+            oldest = [event for event in self._db.events if event.partition == p][:limit]
+            passed[p] = max((event.n for event in oldest if event.time < before), default=0)
+        count = len(self._db.events)
+        self._db.events[:] = [event for event in self._db.events if event.n > passed.get(event.partition, 0)]
+        await self._after("prune")
+        return count - len(self._db.events)

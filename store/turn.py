@@ -182,3 +182,7 @@ class TurnStore(Protocol):
     async def collect(self, partitions: list[int]) -> int:
         """Delete segments from these partitions that their destinations' marks have passed."""
         ...
+
+    async def prune(self, partitions: list[int], before: float, limit: int) -> int:
+        """Forget events of these partitions older than ``before``, at most ``limit`` each, oldest first."""
+        ...

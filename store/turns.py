@@ -40,6 +40,13 @@ _COLLECT = """
 DELETE FROM runtime.segment AS s USING runtime.partition AS d
 WHERE s.source = ANY($1::int2[]) AND d.p = s.destination AND s.last <= d.marks[s.source + 1]
 """
+_PRUNE = """
+DELETE FROM runtime.event AS e
+USING (SELECT held.p, (SELECT max(old.n) FROM (SELECT n, time FROM runtime.event WHERE partition = held.p
+                                               ORDER BY n LIMIT $3) AS old WHERE old.time < $2) AS last
+       FROM unnest($1::int2[]) AS held(p)) AS passed
+WHERE e.partition = passed.p AND e.n <= passed.last
+"""
 _NEXT = """
 SELECT d.p, 1 + greatest(d.marks[$1::int2 + 1], coalesce(
     (SELECT max(last) FROM runtime.segment WHERE source = $1::int2 AND destination = d.p), 0)) AS next
@@ -53,7 +60,8 @@ RETURNING epoch, marks, event_n
 """
 
 
-_LOAD: Final = {
+KNOWN_SQL: Final = "SELECT id FROM runtime.operation WHERE id = ANY($1::text[])"
+LOAD_SQL: Final = {
     kind: f"SELECT id, version, state FROM {table.name} WHERE id = ANY($1::text[])"  # noqa: S608
     for kind, table in TABLES.items()
 }
@@ -156,12 +164,12 @@ class PostgresTurnStore:
 
     async def load(self, kind: str, ids: list[str]) -> dict[str, Stored]:
         async with self._own_line() as c:
-            rows = await c.fetch(_LOAD[kind], ids)
+            rows = await c.fetch(LOAD_SQL[kind], ids)
         return {row["id"]: Stored(row["version"], row["state"].encode()) for row in rows}
 
     async def known(self, operations: list[str]) -> set[str]:
         async with self._own_line() as c:
-            rows = await c.fetch("SELECT id FROM runtime.operation WHERE id = ANY($1::text[])", operations)
+            rows = await c.fetch(KNOWN_SQL, operations)
         return {row["id"] for row in rows}
 
     async def due(self, partition: int) -> list[Due]:
@@ -203,6 +211,10 @@ class PostgresTurnStore:
     async def collect(self, partitions: list[int]) -> int:
         async with self._connection() as c:
             return _touched(await c.execute(_COLLECT, partitions))
+
+    async def prune(self, partitions: list[int], before: float, limit: int) -> int:
+        async with self._connection() as c:
+            return _touched(await c.execute(_PRUNE, partitions, before, limit))
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:

@@ -32,6 +32,9 @@ from store.turn import Fenced, StoreUnavailable, TurnStore, VersionConflict
 PULL_LIMIT: Final = 2000
 BUNDLE_BYTES_MAX: Final = 64 * 1024
 PARKED_TICK_S: Final = 30.0
+PRUNE_S: Final = 60.0
+PRUNE_LIMIT: Final = 10_000
+"""Events forgotten per partition and minute at most: more than a busy partition makes."""
 OUTBOX_PARCELS_MAX: Final = 5000
 """Committed parcels waiting for the broker; beyond this the oldest are left to the sweep and the resends."""
 
@@ -44,6 +47,7 @@ class WorkerSettings(Struct, frozen=True):
     heartbeat_s: float = 1.0
     sweep_s: float = 2.0
     collect_s: float = 1.0
+    events_kept_s: float = 7 * 86_400.0
     batch_max: int = 500
     cache_max: int = 20_000
 
@@ -111,6 +115,7 @@ class Worker:
         self._decoders = {name: msgspec.json.Decoder(kind.state) for name, kind in kinds.items()}
         self._membership_at = 0.0
         self._sweep_at = 0.0
+        self._prune_at = 0.0
         self._round_at = 0.0
         self._stopping = False
         self._host_queues: set[str] = set()
@@ -223,7 +228,7 @@ class Worker:
         for due in await self._store.due(p):
             self._wait_until(due.kind, due.id, due.at)
         self.stats.takeovers += 1
-        self._log.info("partition.taken", partition=p, epoch=taken.row.epoch, backlog=backlog)
+        self._log.debug("partition.taken", partition=p, epoch=taken.row.epoch, backlog=backlog)
 
     async def _drop(self, p: int) -> None:
         held = self._held.pop(p)
@@ -233,7 +238,7 @@ class Worker:
         for key in [key for key in self._due if self._partition(key) == p]:
             del self._due[key]
         await held.mailbox.close()
-        self._log.info("partition.dropped", partition=p, epoch=held.row.epoch)
+        self._log.debug("partition.dropped", partition=p, epoch=held.row.epoch)
 
     async def _forget(self, why: str, detail: str) -> None:
         self._log.warning("worker.recovering", why=why, detail=detail)
@@ -474,12 +479,19 @@ class Worker:
                 await self._bus.declare(Queue(parcel.queue))
                 self._host_queues.add(parcel.queue)
 
+    async def _prune(self) -> None:
+        now = self._clock.now()
+        if now >= self._prune_at:
+            self._prune_at = now + PRUNE_S
+            await self._store.prune(self.held, now - self._set.events_kept_s, PRUNE_LIMIT)
+
     async def _collect_forever(self) -> None:
         while True:
             await asyncio.sleep(self._set.collect_s)
             try:
                 if self._held:
                     await self._store.collect(self.held)
+                    await self._prune()
             except StoreUnavailable as error:
                 self._log.warning("collect.failed", error=str(error))
 

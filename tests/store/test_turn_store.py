@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from store.kinds import TABLES
-from store.turn import Due, Fenced, Holding, PartitionRow, Stored, VersionConflict
+from store.turn import Due, EventRow, Fenced, Holding, PartitionRow, Stored, VersionConflict
 from tests.store.turn_harness import (
     LEASE_S,
     PARTITIONS,
@@ -324,3 +324,14 @@ async def test_bytes_that_are_no_text_can_be_parked(turns: StoreHarness) -> None
     row = await held(turns)
     await turns.store.commit("w1", batch([row], parked=[parked(body=bytes(range(256)))]))
     assert len(await turns.parked()) == 1
+
+
+async def test_only_old_events_are_forgotten_and_the_oldest_first(turns: StoreHarness) -> None:
+    rows = [await held(turns, 0), await held(turns, 1)]
+    made = [EventRow(p, n, "t", "s", "p", float(n), b"{}") for p in (0, 1) for n in range(1, 6)]
+    await turns.store.commit("w1", batch([moved(row, event_n=5) for row in rows], events=made))
+    assert await turns.store.prune([0], 4.0, 2) == 2
+    assert await turns.store.prune([0], 4.0, 10) == 1
+    assert await turns.store.prune([0], 4.0, 10) == 0
+    left = [(event.partition, event.n) for event in await turns.events()]
+    assert left == [(0, 4), (0, 5), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]
