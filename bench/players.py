@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from bus import topology
 from bus.amqp import AmqpBus
-from bus.mailbox import Delivery, Mailbox, Parcel
+from bus.mailbox import Delivery, Mailbox, Parcel, Queue
 from process.clock import Clock
 from protocol.agent import GuestDestroyed, GuestPaused, GuestStarted, HostReport
 from protocol.codec import decode_bundle, encode_bundle, encode_message
@@ -25,9 +25,15 @@ from protocol.command import Caller, Command
 from protocol.guest import HostInventory
 from protocol.host import EnrolHost
 from protocol.ids import address, ident_of, partition_of
-from protocol.instance import CreateInstance, DeleteInstance, Flavor, PauseInstance, ServerRequest
-from protocol.instance import UnpauseInstance
-from protocol.message import Bundle, Envelope, Message, Stretch
+from protocol.instance import (
+    CreateInstance,
+    DeleteInstance,
+    Flavor,
+    PauseInstance,
+    ServerRequest,
+    UnpauseInstance,
+)
+from protocol.message import Bundle, Envelope, Stretch
 from protocol.project import QuotaLimits, ReserveQuota
 from protocol.scheduling import PlacementProposed
 
@@ -75,10 +81,10 @@ class Players:
         for host in self.hosts:
             await self._bus.declare(topology.host(host))
             await self._read(topology.host(host), self._obey)
-        wire = await self._bus._link.wire()  # noqa: SLF001  the channel that speaks for all hosts
+        wire = await self._bus._link.wire()
         self._channel = await wire.channel(publisher_confirms=True)
 
-    async def _read(self, queue: topology.Queue, hear: Callable[[Envelope], None]) -> None:
+    async def _read(self, queue: Queue, hear: Callable[[Envelope], None]) -> None:
         self._mailboxes.append((await self._bus.open(queue, self._wake), hear))
 
     async def close(self) -> None:
@@ -116,12 +122,9 @@ class Players:
         by = Caller("user", project, "req")
         request = ServerRequest(name="bench", flavor=FLAVOR, image=None, hostname="bench")
         wish = CreateInstance(by=by, instance=instance, request=request)
-        self.command(
-            address("project", project), ReserveQuota(by=by, limits=UNLIMITED, then=wish), operation
-        )
+        self.command(address("project", project), ReserveQuota(by=by, limits=UNLIMITED, then=wish), operation)
 
-    def act(self, kind: type[PauseInstance | UnpauseInstance | DeleteInstance], project: str, instance: str,
-            operation: str) -> None:  # fmt: skip
+    def act(self, kind: type[Command], project: str, instance: str, operation: str) -> None:
         """An action on a server."""
         self.command(address("instance", instance), kind(by=Caller("user", project, "req")), operation)
 
@@ -130,7 +133,7 @@ class Players:
         by = Caller("operator", "", "req", admin=True)
         for number, host in enumerate(self.hosts):
             known = asyncio.Event()
-            self.on_answer = lambda _operation, _code, known=known: known.set()
+            self.on_answer = _setter(known)
             name = f"host-{number}"
             self.command(address("host", host), EnrolHost(by=by, hostname=name), self._clock.uuid())
             await known.wait()
@@ -174,7 +177,7 @@ class Players:
                 ]
                 said.clear()
             facts = [
-                self._channel.basic_publish(
+                self._channel.basic_publish(  # type: ignore[call-arg]  # the abstract class lacks wait
                     _bundle(envelopes),
                     exchange=topology.HOST_IN,
                     routing_key=f"{host}.{p}",
@@ -232,3 +235,9 @@ _FACTS: Final[dict[str, type[GuestStarted | GuestPaused | GuestDestroyed]]] = {
     "instance.destroy_guest": GuestDestroyed,
 }
 
+
+def _setter(event: asyncio.Event) -> Callable[[str, str], None]:
+    def answered(_operation: str, _code: str) -> None:
+        event.set()
+
+    return answered

@@ -52,7 +52,7 @@ class Events:
             libvirt.virEventRunDefaultImpl()
 
     def _hear(self, _: Any, domain: Any, event: int, __: int, ___: Any) -> None:
-        if event == 2:  # noqa: PLR2004  VIR_DOMAIN_EVENT_STARTED
+        if event == 2:
             self._started.put((domain.UUIDString(), time.perf_counter()))
 
     def started(self, ident: str) -> float:
@@ -153,6 +153,6 @@ def _bare(events: Events, xml: str, server: str, instances: Path, kept: Path) ->
     domain.create()
     at = events.started(ident)
     domain.destroy()
-    domain.undefine()
+    domain.undefineFlags()
     shutil.rmtree(home)
     return at - began

@@ -69,7 +69,7 @@ class RecordingStore(PostgresTurnStore):
     """A store that remembers what it was asked."""
 
     def __init__(self, store: PostgresTurnStore, recorder: Recorder) -> None:
-        super().__init__(store._pool)  # noqa: SLF001  the same pool
+        super().__init__(store._pool)
         self._recorder = recorder
 
     async def load(self, kind: str, ids: list[str]) -> dict[str, Stored]:

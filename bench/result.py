@@ -49,7 +49,7 @@ class Result(Struct, kw_only=True):
             **{name: _short(value) for name, value in self.details.items()},
         }
         if self.also:
-            shown["also"] = [other._shown() for other in self.also]  # noqa: SLF001  its own kind
+            shown["also"] = [other._shown() for other in self.also]
         return shown
 
 

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Self
 
 import asyncpg
 import structlog
@@ -12,8 +13,7 @@ from store.migrate import migrate
 from store.pool import open_pool
 from store.turns import PostgresTurnStore
 from tests.fixtures.postgres import Loop
-from tests.fixtures.rabbitmq import Rabbitmq, _programs
-
+from tests.fixtures.rabbitmq import Rabbitmq, find_programs
 
 OWNED_S = 3600.0
 
@@ -22,7 +22,7 @@ class Servers:
     """A broker and a database in a folder of their own; use as a context manager."""
 
     def __init__(self) -> None:
-        programs = _programs()
+        programs = find_programs()
         if programs is None:
             raise SystemExit("this benchmark needs RabbitMQ installed")
         self.folder = Path(tempfile.mkdtemp(prefix="starling-bench-"))
@@ -32,7 +32,7 @@ class Servers:
         self._postgres = EmbeddedPostgres(self.folder / "postgres", structlog.get_logger())
         self._databases = 0
 
-    def __enter__(self) -> "Servers":
+    def __enter__(self) -> Self:
         try:
             self.broker.start()
             # A benchmark plays all hosts on one connection: it may speak under their names.

@@ -1,8 +1,8 @@
 """``transition``: what a transition of a real actor costs on RabbitMQ and PostgreSQL, and how many a second.
 
-A worker hosts instances, hosts and projects; one process plays all gateways, schedulers and agents in a closed
-loop. The limit is measured in the same run: the reference loop repeats what went over the worker's wires
-with the bare drivers. Some rounds of both alternate; figures are medians.
+A worker hosts instances, hosts and projects; one process plays all gateways, schedulers and agents
+in a closed loop. The limit is measured in the same run: the reference loop repeats what went over
+the worker's wires with the bare drivers. Some rounds of both alternate; figures are medians.
 """
 
 import asyncio
@@ -139,7 +139,9 @@ async def _loaded(servers: Servers, process: Process, vhost: str) -> dict[str, f
         after = await figures()
         took, turns = clock.monotonic() - began, after.turns - before.turns
         if after.parked or after.recoveries:
-            raise RuntimeError(f"{after.parked} messages parked, {after.recoveries} recoveries: not a measurement")
+            raise RuntimeError(
+                f"{after.parked} messages parked, {after.recoveries} recoveries: not a measurement"
+            )
         return {
             "postgres": (tree_cpu_s(servers.postgres_pid) - used[0]) / turns * 1e6,
             "broker": (tree_cpu_s(servers.broker_pid) - used[1]) / turns * 1e6,
@@ -172,7 +174,7 @@ async def _lay_out(vhost: str, recording: str) -> None:
     for p in range(PARTITIONS):
         await bus.declare(topology.partition(p))
         known.add(topology.partition(p).name)
-    sink = await (await bus._link.wire()).channel(publisher_confirms=True)  # noqa: SLF001
+    sink = await (await bus._link.wire()).channel(publisher_confirms=True)
     sending = []
     for step in read(recording):
         if step[0] != TAKE:
@@ -190,7 +192,9 @@ async def _lay_out(vhost: str, recording: str) -> None:
         key = f"{sender}.{queue.rpartition('.')[2]}" if sender else queue
         exchange = topology.HOST_IN if sender else ""
         sending.append(
-            sink.basic_publish(body, exchange=exchange, routing_key=key, properties=properties, wait=False)
+            sink.basic_publish(  # type: ignore[call-arg]  # the abstract class lacks wait
+                body, exchange=exchange, routing_key=key, properties=properties, wait=False
+            )
         )
         if len(sending) >= PUBLISH_AT_ONCE:
             await asyncio.gather(*sending)

@@ -74,7 +74,9 @@ class Circle:
         instance = self._clock.uuid()
         request = ServerRequest(name="bench", flavor=FLAVOR, image=None, hostname="bench")
         wish = CreateInstance(by=BY, instance=instance, request=request)
-        self._lives[instance] = Life(deque([PauseInstance(by=BY), UnpauseInstance(by=BY), DeleteInstance(by=BY)]))
+        self._lives[instance] = Life(
+            deque([PauseInstance(by=BY), UnpauseInstance(by=BY), DeleteInstance(by=BY)])
+        )
         self._say(address("project", BY.project), ReserveQuota(by=BY, limits=UNLIMITED, then=wish))
 
     def _follow(self, instance: str) -> None:
@@ -85,7 +87,7 @@ class Circle:
             del self._lives[instance]
             self._begin()
 
-    def batch(self) -> None:
+    def batch(self) -> None:  # noqa: C901  the loop of a worker without its I/O
         """One batch, without what the worker does to read and write it."""
         taken = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
         for one in taken:
@@ -106,8 +108,8 @@ class Circle:
             self.bytes += len(row.state)
         if outcome.batch.parked:
             raise RuntimeError(outcome.batch.parked[0].error)
-        for row in outcome.batch.partitions:
-            self._held[row.partition] = row
+        for held in outcome.batch.partitions:
+            self._held[held.partition] = held
         for (source, destination), (first, envelopes) in outcome.numbered.items():
             self._next[source][destination] = first + len(envelopes)
             for envelope in envelopes:
@@ -138,7 +140,10 @@ def run() -> Result:
         value=median(costs),
         unit="µs of CPU per turn",
         limit=LIMIT_US,
-        details={"rows_per_turn": circle.rows / circle.turns, "state_bytes_per_row": circle.bytes / circle.rows},
+        details={
+            "rows_per_turn": circle.rows / circle.turns,
+            "state_bytes_per_row": circle.bytes / circle.rows,
+        },
     )
 
 

@@ -52,8 +52,9 @@ class Tally:
     def lines(self, seconds: float) -> list[str]:
         """The summary."""
         found = [
-            f"{self.seeds} seeds in {seconds:.0f} s: {self.commands} commands, {self.turns} turns,"
-            f" {self.commits} commits, {self.faults.total()} faults; {len(self.failed)} failed",
+            f"{self.seeds} seeds in {seconds:.0f} s, {len(self.failed)} failed",
+            f"{self.commands} commands and {self.faults.total()} faults",
+            f"{self.turns} turns in {self.commits} commits",
             "faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items())),
         ]
         kinds = sorted({kind for _, _, kind in self.rows})
