@@ -27,11 +27,8 @@ from protocol.host import EnrolHost
 from protocol.ids import address, ident_of, partition_of
 from protocol.instance import (
     CreateInstance,
-    DeleteInstance,
     Flavor,
-    PauseInstance,
     ServerRequest,
-    UnpauseInstance,
 )
 from protocol.message import Bundle, Envelope, Stretch
 from protocol.project import QuotaLimits, ReserveQuota
