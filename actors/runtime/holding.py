@@ -4,10 +4,12 @@ Rendezvous hashing only *proposes*; the compare-and-set in the store decides. No
 """
 
 import zlib
+from collections import deque
 from typing import Final
 
 from actors.runtime.stream import Streams
 from bus.mailbox import Delivery, Mailbox
+from protocol.message import Stretch
 from store.turn import PartitionRow, Taken
 
 BACKLOG_PATIENCE_S: Final = 5.0
@@ -23,6 +25,8 @@ class Held:
         self.mailbox = mailbox
         self.streams = Streams(taken.row.marks)
         self.last: Delivery | None = None
+        self.near: deque[Stretch] = deque()
+        """What actors of this worker said to actors here, on its way without the bus."""
         self._backlog = backlog
         self._quiet_since = now
         self._waiting_since: float | None = None
@@ -30,6 +34,10 @@ class Held:
     def waiting_s(self, now: float) -> float:
         """For how long something has been waiting in the mailbox."""
         return 0.0 if self._waiting_since is None else now - self._waiting_since
+
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self.near) or self.mailbox.depth() > 0
 
     def took(self, deliveries: int, now: float) -> None:
         """Count what was taken against the backlog found at takeover."""
@@ -46,7 +54,7 @@ class Held:
 
         Otherwise a deadline could fire although its answer lies in the queue.
         """
-        if self.mailbox.depth():
+        if self.waiting():
             return False
         return self._backlog <= 0 or now - self._quiet_since > BACKLOG_PATIENCE_S
 

@@ -118,6 +118,7 @@ class Worker:
         self._prune_at = 0.0
         self._round_at = 0.0
         self._stopping = False
+        self._first = 0
         self._host_queues: set[str] = set()
 
     @property
@@ -166,7 +167,7 @@ class Worker:
             timers = self._due_timers()
             if incoming or timers:
                 await self._batch(incoming, timers)
-            elif not any(held.mailbox.depth() for held in self._held.values()):
+            elif not any(held.waiting() for held in self._held.values()):
                 await self._sleep()
         except (Fenced, VersionConflict, StoreUnavailable, BusUnavailable) as error:
             self.stats.recoveries += 1
@@ -237,6 +238,9 @@ class Worker:
             del self._cache[key]
         for key in [key for key in self._due if self._partition(key) == p]:
             del self._due[key]
+        if held.near:
+            self._post(p, list(held.near))
+            self._outbox_wake.set()
         await held.mailbox.close()
         self._log.debug("partition.dropped", partition=p, epoch=held.row.epoch)
 
@@ -261,7 +265,9 @@ class Worker:
 
     async def _gather(self) -> list[Incoming]:
         found: list[Incoming] = []
-        for p, held in self._held.items():
+        for p, held in self._in_turn():
+            while held.near and len(found) < self._set.batch_max:
+                found += self._accept(p, held, held.near.popleft(), "")
             deliveries = held.mailbox.take(max(1, (self._set.batch_max - len(found)) // 4))
             held.took(len(deliveries), self._clock.now())
             for delivery in deliveries:
@@ -277,6 +283,13 @@ class Worker:
                 self._sweep_at = now + self._set.sweep_s
         return found
 
+    def _in_turn(self) -> list[tuple[int, Held]]:
+        """The partitions in hand, each round beginning with the next: a busy one must not starve others."""
+        held = list(self._held.items())
+        self._first += 1
+        at = self._first % len(held) if held else 0
+        return held[at:] + held[:at]
+
     def _open(self, p: int, held: Held, body: bytes, sender: str) -> list[Incoming]:
         try:
             bundle = decode_bundle(body)
@@ -290,9 +303,12 @@ class Worker:
             ):
                 self._log.error("bundle.misdirected", partition=p, sender=sender, source=stretch.source)
                 continue
-            fresh = held.streams.accept(stretch, stretch.envelopes)
-            found += self._admit(p, fresh, sender, numbered=stretch.source >= 0)
+            found += self._accept(p, held, stretch, sender)
         return found
+
+    def _accept(self, p: int, held: Held, stretch: Stretch, sender: str) -> list[Incoming]:
+        fresh = held.streams.accept(stretch, stretch.envelopes)
+        return self._admit(p, fresh, sender, numbered=stretch.source >= 0)
 
     def _admit(self, p: int, envelopes: list[Envelope], sender: str, *, numbered: bool) -> list[Incoming]:
         mine = [e for e in envelopes if partition_of(e.to, self._set.partitions) == p and well_formed(e)]
@@ -423,8 +439,10 @@ class Worker:
         for (source, destination), (first, envelopes) in outcome.numbered.items():
             stretches.setdefault(destination, []).append(Stretch(source, destination, first, envelopes))
         for destination, parts in stretches.items():
-            for bundle in _bundles(parts):
-                self._outbox.append(Parcel(partition_queue(destination).name, bundle))
+            if destination in self._held:
+                self._held[destination].near.extend(parts)
+            else:
+                self._post(destination, parts)
         for to, envelopes in outcome.direct.items():
             queue = queue_of(to, self._set.partitions)
             for bundle in _bundles([Stretch(-1, -1, 0, envelopes)]):
@@ -434,6 +452,10 @@ class Worker:
             self.stats.publish_failures += 1
         if self._outbox:
             self._outbox_wake.set()
+
+    def _post(self, destination: int, stretches: list[Stretch]) -> None:
+        for bundle in _bundles(stretches):
+            self._outbox.append(Parcel(partition_queue(destination).name, bundle))
 
     def _count(self, outcome: Outcome, seconds: float) -> None:
         stats = self.stats

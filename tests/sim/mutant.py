@@ -87,7 +87,7 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     "timers fire at once after a takeover": (
         Edit(
             "actors.runtime.holding:Held.caught_up",
-            "if self.mailbox.depth():\n        return False\n",
+            "if self.waiting():\n        return False\n",
             "return True\n",
         ),
     ),
