@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.result import Result, progress
 
-BENCHES: Final = ("turn", "transition", "boots")
+BENCHES: Final = ("turn", "transition", "boots", "idle")
 
 
 def main(names: list[str]) -> int:
