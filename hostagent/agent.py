@@ -341,11 +341,12 @@ class Agent:
                 self._refuse(order, "stale", "A later command for this instance has arrived before.")
             return
         began = self._clock.monotonic()
-        after = self._over(entry)
+        after, sight = self._over(entry), self._presence.next_sight()
         fact = await self._attempt(desk, order)
         outcome = "interrupted"
         if isinstance(fact, GuestSeen):
-            fact = msgspec.structs.replace(fact, after=after)
+            session = self._presence.session
+            fact = msgspec.structs.replace(fact, after=after, session=session, sight=sight)
         if fact is not None:
             self._presence.changed(fact)
             outcome = fact.code if isinstance(fact, GuestFailed) else "done"
@@ -508,7 +509,9 @@ class Agent:
             desk.put(Order(look, b""))
             return
         state = msgspec.structs.replace(event.state, reason=event.reason or event.state.reason)
+        session, sight = self._presence.session, self._presence.next_sight()
         fact = seen(look, state, self._over(entry))
+        fact = msgspec.structs.replace(fact, session=session, sight=sight)
         self._presence.changed(fact)
         self._tell(fact)
 

@@ -59,8 +59,8 @@ class Presence:
         self._clock = clock
         self._over = over
         self._log = log
-        self._session = clock.uuid()
-        self._reports = 0
+        self.session = clock.uuid()
+        self._sights = 0
         self._changed: dict[str, GuestState | None] | None = None
 
     async def beat(self, heartbeat_s: float) -> None:
@@ -68,7 +68,7 @@ class Presence:
         while True:
             sent_at = self._clock.now()
             self._lease.sent(sent_at)
-            self._outbox.say(("heartbeat",), self._to, Heartbeat(session=self._session, sent_at=sent_at))
+            self._outbox.say(("heartbeat",), self._to, Heartbeat(session=self.session, sent_at=sent_at))
             await asyncio.sleep(heartbeat_s)
 
     async def report(
@@ -90,6 +90,11 @@ class Presence:
             except TimeoutError:
                 continue
 
+    def next_sight(self) -> int:
+        """The place of a look that begins now among all that this run tells unasked."""
+        self._sights += 1
+        return self._sights
+
     def changed(self, fact: GuestFact) -> None:
         """A fact about a guest was found just now: a report under way must not contradict it."""
         if self._changed is None:
@@ -110,6 +115,7 @@ class Presence:
         inventory = await self._driver.inventory()
         # The list is as old as its first row when it comes back: what changed meanwhile is laid over it.
         self._changed = {}
+        sight = self.next_sight()
         over = self._over()
         try:
             listed = {
@@ -122,10 +128,9 @@ class Presence:
                     listed[instance] = state
         finally:
             self._changed = None
-        self._reports += 1
         report = HostReport(
-            session=self._session,
-            sequence=self._reports,
+            session=self.session,
+            sequence=sight,
             inventory=inventory,
             guests=tuple(listed.values()),
             clock_offset_s=self._lease.clock_offset_s,

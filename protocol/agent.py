@@ -106,13 +106,16 @@ class GuestDestroyed(GuestFact, frozen=True, tag="host.guest_destroyed"):
 class GuestSeen(GuestFact, frozen=True, tag="host.guest_seen"):
     """What the hypervisor has: an answer to LookAtGuest, or unasked (number 0) when it changed.
 
-    ``after`` is the number of the last command that was over when the agent looked.
+    ``after`` is the number of the last command that was over when the agent looked; ``sight`` orders
+    what one run of the agent (``session``) has seen unasked.
     """
 
     power_state: PowerState
     reason: str = ""
     exists: bool = True
     after: int = 0
+    session: str = ""
+    sight: int = 0
 
 
 class GuestFailed(GuestFact, frozen=True, tag="host.guest_failed"):
@@ -169,7 +172,7 @@ class HeartbeatHeard(Message, frozen=True, tag="hostactor.heartbeat_heard"):
 class HostReport(Message, frozen=True, tag="host.report"):
     """What the host is and which guests are on it now: at start, periodically, after reconnects.
 
-    ``sequence`` counts the reports of one session from 1.
+    ``sequence`` orders the reports of one session, and what they say among what was told unasked.
     """
 
     session: str

@@ -58,7 +58,8 @@ class ConfirmClaim(Message, frozen=True, tag="hostactor.confirm_claim"):
 class HostFound(Message, frozen=True, tag="hostactor.guest_found"):
     """The host's report says this about the instance's guest; ``exists`` false: no trace of it.
 
-    ``after`` is the number of the last command to the guest that was over then.
+    ``after`` is the number of the last command to the guest that was over then; ``session`` and ``sight``
+    are the report's.
     """
 
     instance: str
@@ -67,6 +68,8 @@ class HostFound(Message, frozen=True, tag="hostactor.guest_found"):
     exists: bool = True
     reason: str = ""
     after: int = 0
+    session: str = ""
+    sight: int = 0
 
 
 class TellAgain(Message, frozen=True, tag="instance.tell_again"):

@@ -103,7 +103,7 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
         else:
             news = (guest.power_state, guest.after) != (room.seen, room.after) or not room.told
         if news:
-            sends.append(_found(instance, room.generation, guest))
+            sends.append(_found(instance, room.generation, guest, report))
         if guest is None and room.seen is None and host.updated_at - room.since > CONFIRM_S:
             question = ConfirmClaim(host=host.id, instance=instance, generation=room.generation)
             sends.append(Send(address("instance", instance), question))
@@ -120,7 +120,7 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
     return host, [*sends, tell(host.but(life=UP))]
 
 
-def _found(instance: str, generation: int, guest: GuestState | None) -> Send:
+def _found(instance: str, generation: int, guest: GuestState | None, report: HostReport) -> Send:
     found = HostFound(
         instance=instance,
         generation=generation,
@@ -128,6 +128,8 @@ def _found(instance: str, generation: int, guest: GuestState | None) -> Send:
         exists=guest is not None,
         reason=guest.reason if guest else "",
         after=guest.after if guest else 0,
+        session=report.session,
+        sight=report.sequence,
     )
     return Send(address("instance", instance), found)
 

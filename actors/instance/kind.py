@@ -81,20 +81,32 @@ def relevant(vm: Instance, heard: Heard) -> bool:
 def _present(vm: Instance, message: Message) -> bool:
     if isinstance(message, GuestFact) and not (isinstance(message, GuestSeen) and message.number == 0):
         return vm.task is not None and message.number == vm.task.number
-    if isinstance(message, GuestSeen | HostFound) and message.exists and message.after < vm.heard:
+    if isinstance(message, GuestSeen | HostFound) and _outdated(vm, message):
         return False
     if isinstance(message, GuestSeen | HostFound | HostClaimed | ClaimRefused):
         return message.generation == vm.generation
     return True
 
 
+def _outdated(vm: Instance, seen: GuestSeen | HostFound) -> bool:
+    """Something newer is known: a command that was over later, or a later sight of the same agent."""
+    if seen.session == vm.session and seen.sight < vm.sight and seen.after <= vm.heard:
+        return True
+    return seen.exists and seen.after < vm.heard
+
+
+def _now_seen(vm: Instance, seen: GuestSeen | HostFound) -> Instance:
+    vm = vm.but(heard=max(vm.heard, seen.after), session=seen.session, sight=seen.sight)
+    return as_seen(vm, seen.power_state, exists=seen.exists, reason=seen.reason)
+
+
 def notice(vm: Instance, seen: GuestSeen) -> Step[Instance]:
     """The hypervisor's word, unasked: it is the authority on what runs."""
-    return as_seen(vm, seen.power_state, exists=seen.exists, reason=seen.reason), []
+    return _now_seen(vm, seen), []
 
 
 def notice_report(vm: Instance, found: HostFound) -> Step[Instance]:
-    return as_seen(vm, found.power_state, exists=found.exists, reason=found.reason), []
+    return _now_seen(vm, found), []
 
 
 def idle(vm: Instance, seen: GuestSeen | HostFound) -> bool:

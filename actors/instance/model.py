@@ -78,7 +78,7 @@ class Instance(ActorState, frozen=True, kw_only=True):
     """One instance. ``placements`` holds every host that may still hold something of it, newest last.
 
     ``heard`` is the number of the last command whose outcome is in ``power_state``: what was seen before
-    it was over says nothing any more.
+    it was over says nothing any more. ``session`` and ``sight`` say the same of what was seen unasked since.
     """
 
     project: str
@@ -88,6 +88,8 @@ class Instance(ActorState, frozen=True, kw_only=True):
     power_state: PowerState = PowerState.NOSTATE
     generation: int = 0
     heard: int = 0
+    session: str = ""
+    sight: int = 0
     placements: tuple[Placement, ...] = ()
     candidates: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
