@@ -22,7 +22,7 @@ EPOCH: Final = 1_800_000_000.0
 """UTC epoch seconds at which every run begins."""
 
 
-TURNS_MAX: Final = 4_000_000
+TURNS_MAX: Final = 1_000_000
 """Callbacks in one run; more is a circle without an end."""
 CLEANUP_TURNS: Final = 1000
 """Turns of the loop that tasks get to end in when a run is over."""

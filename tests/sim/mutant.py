@@ -113,9 +113,6 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     "claims are granted without room": (
         Edit("actors.host.model:shortage", "if held + more > total:", "if False:"),
     ),
-    "a generation is used again": (
-        Edit("actors.instance.operations.create:claim", "vm.generation + 1", "max(vm.generation, 1)"),
-    ),
     "a begun command is not remembered": (Edit("actors.machine:_begin", "if heard.known:", "if False:"),),
     "a project answers copies itself": (
         Edit("actors.machine:_repeat", "if onward is not None:", "if False:"),
@@ -164,9 +161,6 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
             "    if entry.deleted:\n        await self._journal.purge(entry.instance)\n"
             "    self._answer(order, answer)",
         ),
-    ),
-    "unanswered commands are forgotten in a crash": (
-        Edit("hostagent.agent:Agent._resume", "if entry.answer:", "if True:"),
     ),
 }
 """Every mutant, by what is wrong with it."""

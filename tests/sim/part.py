@@ -121,13 +121,15 @@ class SimHost(SimulatedHost):
 
     def define(self, spec: GuestSpec) -> Any:
         self._journaled("define", spec.instance, spec.generation)
-        return super().define(spec)
+        guest = super().define(spec)
+        self._tell(spec.instance, "defined")
+        return guest
 
     def power_on(self, instance: str) -> None:
         guest = self.guest(instance)
         self._journaled("power on", instance, guest.spec.generation)
         super().power_on(instance)
-        self._watch.note(f"instance/{instance}", "guest on", self.settings.hostname, guest.spec.generation)
+        self._tell(instance, "on")
         for name, host in self._hypervisor.hosts.items():
             other = host.find(instance)
             if host is not self and other is not None and other.is_on:
@@ -136,15 +138,44 @@ class SimHost(SimulatedHost):
                 )
 
     def power_off(self, instance: str, *, by_guest: bool = False) -> None:
-        self._watch.note(f"instance/{instance}", "guest off", self.settings.hostname)
         super().power_off(instance, by_guest=by_guest)
+        self._tell(instance, "off")
+
+    def pause(self, instance: str) -> None:
+        super().pause(instance)
+        self._tell(instance, "paused")
+
+    def unpause(self, instance: str) -> None:
+        super().unpause(instance)
+        self._tell(instance, "unpaused")
+
+    def kill_guest(self, instance: str) -> None:
+        super().kill_guest(instance)
+        self._tell(instance, "killed")
+
+    def guest_shuts_down(self, instance: str) -> None:
+        super().guest_shuts_down(instance)
+        self._tell(instance, "shut down by itself")
+
+    def lose_power(self) -> None:
+        super().lose_power()
+        for instance in list(self._guests):
+            self._tell(instance, "lost power")
 
     def remove(self, instance: str) -> None:
         guest = self.find(instance)
-        if guest is not None:
-            self._journaled("remove", instance, guest.spec.generation)
-            self._watch.note(f"instance/{instance}", "guest gone", self.settings.hostname)
+        if guest is None:
+            return
+        self._journaled("remove", instance, guest.spec.generation)
         super().remove(instance)
+        self._tell(instance, "gone")
+
+    def _tell(self, instance: str, what: str) -> None:
+        guest = self.find(instance)
+        state = guest.power_state if guest is not None else None
+        history = self._watch.guests.setdefault(instance, [(0.0, None)])
+        history.append((self._watch.loop.now, state))
+        self._watch.note(f"instance/{instance}", "guest", what, self.settings.hostname)
 
     def _journaled(self, act: str, instance: str, generation: int) -> None:
         entry = self._content.entries.get(instance)

@@ -9,17 +9,18 @@ import hashlib
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from actors.host.model import Host, used
-from actors.instance.model import Instance
+from actors.instance.model import GONE, Instance, T, V
 from actors.machine import Operation, Row
 from actors.project.kind import Project
+from hostagent.journal import MemoryContent
 from protocol.agent import GuestFact
 from protocol.codec import decode_bundle, decode_message
-from protocol.guest import HostInventory
+from protocol.guest import HostInventory, PowerState
 from protocol.ids import ACTOR_KINDS, ident_of, kind_of
 from store.turn import ActorRow, Batch, OperationRow
 from tests.sim.loop import SimLoop
@@ -52,6 +53,23 @@ class Violation(Exception):  # noqa: N818  an invariant's, not an error of the c
         self.subject = subject
 
 
+class Life(NamedTuple):
+    """What an instance was from a moment on."""
+
+    since: float
+    vm_state: str
+    task_state: str | None
+    gone: bool
+    folded: bool
+    """Several turns made it at once: what it was in between nobody recorded."""
+
+
+_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED})
+_AT_WORK: Final = frozenset(
+    {T.SPAWNING, T.POWERING_ON, T.POWERING_OFF, T.REBOOTING, T.REBOOTING_HARD, T.PAUSING, T.UNPAUSING}
+)
+
+
 class Watch:
     """What has been seen in one run."""
 
@@ -69,6 +87,11 @@ class Watch:
         self.hung: Callable[[str], float] = lambda instance: -HUNG_S
         self.queued: Callable[[str, str], list[tuple[bytes, float]]] = lambda worker, address: []
         self.stories: dict[str, deque[tuple[Any, ...]]] = {}
+        self.guests: dict[str, list[tuple[float, PowerState | None]]] = {}
+        """Per instance, since when its guest has been in which state; None: there is none."""
+        self.lives: dict[str, list[Life]] = {}
+        self.contents: dict[str, MemoryContent] = {}
+        self._heard_at: dict[str, tuple[int, float]] = {}
         self._moves: dict[str, deque[float]] = {}
         self._owners: dict[tuple[int, int], str] = {}
         self._numbers: dict[tuple[int, int], int] = {}
@@ -200,8 +223,48 @@ class Watch:
             step = f"{task.name}:{task.state}#{task.number}" if task else "-"
             places = [(p.host[:4], p.generation, p.spawned) for p in state.placements]
             self.note(subject, f"v{row.version}", state.vm_state, step, state.power_state.name, places)
+            self._check_instance(state, decoder.decode(there.state) if there else None, subject)
             if there is not None and there.gone and not row.gone:
                 self.fail("the dead stay dead", f"{there.version} → {row.version}", subject)
+
+    def _check_instance(self, vm: Instance, before: Instance | None, subject: str) -> None:
+        task = vm.task
+        folded = vm.version > (before.version if before else 0) + 1
+        self.lives.setdefault(subject, []).append(
+            Life(self.loop.now, vm.vm_state, task.state if task else None, vm.life == GONE, folded)
+        )
+        heard, at = self._heard_at.get(subject, (0, 0.0))
+        if vm.heard != heard:
+            at = self.loop.now
+            self._heard_at[subject] = (vm.heard, at)
+        if before is None:
+            return
+        if before.task is None and task is None and vm.power_state != before.power_state:
+            self._check_news(vm, at, subject)
+        ended = before.task is not None and task is None and vm.vm_state in _SETTLED
+        if ended and before.task is not None and before.task.state in _AT_WORK:
+            self._check_answer(vm, before.task.number, subject)
+
+    def _check_news(self, vm: Instance, since: float, subject: str) -> None:
+        """What an idle instance takes for its guest's state was so since its last command was over."""
+        history = self.guests.get(vm.id, [])
+        seen = {state for _, state in history[-1:]}
+        for (_, state), (until, _) in zip(history, history[1:], strict=False):
+            if until >= since:
+                seen.add(state)
+        if (None if vm.vm_state is V.ERROR else vm.power_state) not in seen:
+            self.fail("news are not old", f"{vm.power_state!r} is none of {seen} since {since:.3f}", subject)
+
+    def _check_answer(self, vm: Instance, number: int, subject: str) -> None:
+        """A step ends well by the answer to its own command: the agent's journal has it."""
+        here = vm.here
+        content = self.contents.get(here.host) if here else None
+        if content is None or self.faults["journal full"]:
+            return
+        entry = content.entries.get(vm.id)
+        if entry is None or (entry.number, bool(entry.answer)) < (number, True):
+            done = f"{entry.number} {bool(entry.answer)}" if entry else "nothing"
+            self.fail("a step ends by its own answer", f"{number} ended, the agent did {done}", subject)
 
     def _check_host(self, host: Host, subject: str) -> None:
         have = host.inventory or _NOTHING

@@ -19,7 +19,7 @@ from store.turn import StoreUnavailable
 from tests.sim.loop import SimLoop
 
 FATES: Final = (LOST, DUPLICATED, OVERTAKEN, REFUSED, UNCONFIRMED)
-DUPLICATE_DELAY_MAX_S: Final = 20.0
+DUPLICATE_DELAY_MAX_S: Final = 30.0
 
 
 class Weather:

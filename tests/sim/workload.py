@@ -233,6 +233,26 @@ class Tenants:
         )  # fmt: skip
         if isinstance(told, Accepted):
             self._check_told(call)
+        elif isinstance(told, Refused):
+            self._check_refusal(call, told)
+
+    def _check_refusal(self, call: Call, told: Refused) -> None:
+        """Between question and answer the server must have been what the refusal says it is."""
+        lives = self.world.watch.lives.get(call.subject, [])
+        was = [life for life, after in zip(lives, [*lives[1:], None], strict=False)
+               if after is None or after.since >= call.asked_at]  # fmt: skip
+        if told.code == "not_found":
+            true = len(was) == 0 or was[0].since >= call.asked_at or any(life.gone for life in was)
+        elif told.attribute == "vm_state":
+            true = any(life.vm_state == told.value for life in was)
+        elif told.attribute == "task_state":
+            true = any(life.task_state == told.value for life in was)
+        else:
+            return
+        if not true and not any(life.folded for life in was):
+            self.world.watch.fail(
+                "refusals are true", f"{call.kind}: {told.reason}; it was {was}", call.subject
+            )
 
     def _check_told(self, call: Call) -> None:
         """Whoever was told "accepted" must find the operation, and a new server, at once."""

@@ -52,6 +52,8 @@ class Shape(Struct, frozen=True, kw_only=True):
     schedulers: int
     gateways: int
     hosts: int
+    batch_max: int
+    cache_max: int
 
 
 def shape_of(chance: Random) -> Shape:
@@ -62,6 +64,8 @@ def shape_of(chance: Random) -> Shape:
         schedulers=chance.choice((1, 2)),
         gateways=2,
         hosts=chance.choice((3, 3, 4, 5)),
+        batch_max=chance.choice((4, 20, 500)),
+        cache_max=chance.choice((4, 20_000)),
     )
 
 
@@ -245,6 +249,7 @@ class AgentParty(Party):
         self.faults = HostFaults(world.weather, settings.hostname)
         self.content = world.hypervisor.contents.setdefault(settings.hostname, MemoryContent())
         self.hardware = world.hypervisor.host(settings, world.clock)
+        world.watch.contents[self.host] = self.content
 
     async def build(self) -> None:
         driver = SimulatedDriver(
@@ -285,9 +290,15 @@ class World:
         loop.outside = (MemoryBroker, MemoryBus)
         self.hypervisor = SimHypervisor(self.watch)
         self.worker_settings = WorkerSettings(
-            partitions=self.shape.partitions, lease_s=LEASE_S, heartbeat_s=1.2, sweep_s=3.0, collect_s=4.0
+            partitions=self.shape.partitions,
+            lease_s=LEASE_S,
+            heartbeat_s=1.2,
+            sweep_s=3.0,
+            collect_s=4.0,
+            batch_max=self.shape.batch_max,
+            cache_max=self.shape.cache_max,
         )
-        self.agent_settings = AgentSettings(heartbeat_s=10.0, report_s=20.0)
+        self.agent_settings = AgentSettings(heartbeat_s=10.0, report_s=15.0)
         chance = self.stream("parties")
         shape = self.shape
         self.workers = [WorkerParty(self, f"w{i}", chance.uniform(-1, 1)) for i in range(shape.workers)]
