@@ -14,7 +14,7 @@ import asyncpg
 from store.commit import COLUMNS, CONFLICT, FENCED, LAYOUT_SQL, Layout, commit_statement
 from store.kinds import TABLES
 from store.line import Line
-from store.pool import Connection, Pool
+from store.pool import Connection, Pool, is_outage
 from store.turn import (
     Batch,
     Due,
@@ -226,7 +226,10 @@ def _outages() -> Iterator[None]:
     """Turn what the driver raises when the database cannot be asked into StoreUnavailable."""
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"database: {type(error).__name__}: {error}") from error
-    except (asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
-        raise StoreUnavailable(f"database: {error}") from error
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        # An InterfaceError is an outage here even when it speaks of no closed connection: begin anew.
+        if isinstance(error, asyncpg.InterfaceError) or is_outage(error):
+            raise StoreUnavailable(f"database: {type(error).__name__}: {error}") from error
+        raise

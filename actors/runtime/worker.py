@@ -174,6 +174,10 @@ class Worker:
             await self._forget(type(error).__name__, str(error))
             await asyncio.sleep(self._clock.random.uniform(0.05, 0.3))
             self._round_at = self._clock.now()
+        except Exception as error:
+            # What was taken and not written must not be passed over by those who run this again.
+            await self._forget(type(error).__name__, str(error))
+            raise
 
     async def _sleep(self) -> None:
         until = min(self._membership_at, self._sweep_at)
