@@ -34,11 +34,11 @@ def unavailable(doing: str) -> Iterator[None]:
     """Turn whatever the AMQP library raises on a lost, refused or late exchange into BusUnavailable.
 
     The library also ends pending calls of a closed connection with CancelledError (told apart here
-    from a real cancellation of the caller) and with RuntimeError.
+    from a real cancellation of the caller), with RuntimeError and with StopAsyncIteration.
     """
     try:
         yield
-    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+    except (AMQPError, OSError, TimeoutError, RuntimeError, StopAsyncIteration) as error:
         raise BusUnavailable(f"{doing}: {describe(error)}") from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
