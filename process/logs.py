@@ -50,6 +50,23 @@ def _is_secret(key: object) -> bool:
     return any(word in name for word in _SECRET)
 
 
+class _Libraries(logging.Handler):
+    """What libraries say through the standard library's logging, as events of ours.
+
+    They say a lost connection with a traceback; ours says it once, in one line.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            error = record.exc_info[1] if record.exc_info else None
+            said = {"logger": record.name, "text": record.getMessage()}
+            if error is not None:
+                said["error"] = f"{type(error).__name__}: {error}"
+            structlog.get_logger().log(record.levelno, "library.said", **said)
+        except Exception:  # noqa: BLE001  the interface's way to say that a record could not be told
+            self.handleError(record)
+
+
 def set_up_logs(*, style: str, level: str, access_log: str) -> FilteringBoundLogger:
     """Configure structlog for the process. ``access_log`` is a file's path; empty: standard error too."""
     access = Path(access_log).open("a", buffering=1, encoding="utf-8") if access_log else sys.stderr  # noqa: SIM115
@@ -74,5 +91,6 @@ def set_up_logs(*, style: str, level: str, access_log: str) -> FilteringBoundLog
         logger_factory=_Streams(sys.stderr, access),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
     log: FilteringBoundLogger = structlog.get_logger()
     return log

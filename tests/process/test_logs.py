@@ -1,6 +1,7 @@
 """Logs: two streams, two styles, and no secret in either."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from process.logs import redact, set_up_logs
 
 @pytest.fixture(autouse=True)
 def _leave_logs_as_they_were() -> Iterator[None]:
+    handlers = logging.getLogger().handlers[:]
     yield
+    logging.getLogger().handlers[:] = handlers
     structlog.reset_defaults()
 
 
@@ -23,6 +26,16 @@ def test_a_json_line_has_level_time_and_event(capsys: pytest.CaptureFixture[str]
     assert line["level"] == "info"
     assert line["partitions"] == 16
     assert line["timestamp"].endswith("Z")
+
+
+def test_what_a_library_says_is_a_line_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs(style="json", level="info", access_log="")
+    error = ConnectionResetError("by peer")
+    logging.getLogger("aiormq").warning("lost %s", "the broker", exc_info=error)
+    logging.getLogger("aiormq").info("not worth a word")
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["event"], line["logger"], line["level"]) == ("library.said", "aiormq", "warning")
+    assert (line["text"], line["error"]) == ("lost the broker", "ConnectionResetError: by peer")
 
 
 def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
