@@ -78,8 +78,8 @@ FLAVOR_SORT: Final[Mapping[str, str]] = {
     "swap": "f.swap_mib",
     "rxtx_factor": "f.rxtx_factor",
     "is_public": "f.is_public",
-    "disabled": "false",
-    "vcpu_weight": "0",
+    "disabled": "f.n",  # the same for all: a constant orders nothing, and PostgreSQL refuses it
+    "vcpu_weight": "f.n",
     "created_at": "f.created_at",
     "updated_at": "f.updated_at",
 }
@@ -104,7 +104,7 @@ async def flavors(
     page = ""
     if marker:
         page = f" AND ({key}, f.n) {compare} (SELECT {key}, f.n FROM compute.flavor f WHERE f.id = $6)"  # noqa: S608
-        if await c.fetchval("SELECT true FROM compute.flavor WHERE id = $1", marker) is None:
+        if await flavor(c, marker, project=which.project) is None:
             return None
     statement = (
         f"SELECT {_FLAVOR} FROM compute.flavor f WHERE {_VISIBLE}{page}"  # noqa: S608  constants only

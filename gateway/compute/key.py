@@ -44,7 +44,10 @@ def ssh_fingerprint(public_key: str) -> str:
 
 def x509_fingerprint(certificate: str) -> str:
     """The fingerprint of a PEM certificate. Raises ValueError for what is none."""
-    found = x509.load_pem_x509_certificate(certificate.encode())
+    try:
+        found = x509.load_pem_x509_certificate(certificate.encode())
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
     return _colons(found.fingerprint(hashes.SHA1()).hex())  # noqa: S303  the format clients know
 
 

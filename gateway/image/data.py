@@ -231,11 +231,25 @@ async def get_file(request: Request) -> Response | web.StreamResponse:
     if path is None:
         _log.error("image.data_missing", image=row.id, location=row.location)
         raise Problem(404, f"The data of image {row.id} is not in the store.")
+    _check_range(request.raw, row.size_bytes or 0)
     headers = {**request.answer_headers, "Content-Type": "application/octet-stream"}
     checksum = msgspec.json.decode(row.view, type=_Sums).checksum
     if checksum:
         headers["Content-MD5"] = checksum
     return web.FileResponse(path, chunk_size=SEND_CHUNK_BYTES, headers=headers)
+
+
+def _check_range(raw: web.Request, size_bytes: int) -> None:
+    """Raises Problem 416 for a range that is malformed or begins behind the end."""
+    if "If-Range" in raw.headers:
+        return  # the range is ignored when the condition fails
+    try:
+        start = raw.http_range.start
+    except ValueError:
+        start = size_bytes
+    if start is not None and start >= size_bytes:
+        headers = {"Content-Range": f"bytes */{size_bytes}"}
+        raise Problem(416, f"The requested range is not one of {size_bytes} bytes.", headers=headers)
 
 
 async def _downloadable(request: Request) -> ImageRow:

@@ -20,6 +20,7 @@ from cli.enrol import enrol_actor
 from cli.gateway import Gateway, make_gateway
 from cli.parts import JOURNAL, agent_part, scheduler_part, worker_part
 from cli.wiring import Wiring
+from gateway.auth import Caller
 from gateway.identity.password import Passwords
 from hostagent.identity import HostIdentity
 from hostagent.journal_file import create_journal
@@ -47,8 +48,8 @@ Rows = dict[str, dict[str, int]]
 class Cloud:
     """The running cloud.
 
-    ``tokens``, ``projects`` and ``users`` by name; ``things`` by the path segment before their id
-    (``compute:servers``); ``victims`` are the same with things that may be spoiled.
+    ``tokens``, ``callers``, ``projects`` and ``users`` by name; ``things`` by the path segment before
+    their id (``compute:servers``); ``victims`` are the same with things that may be spoiled.
     """
 
     gateway: Gateway
@@ -63,6 +64,7 @@ class Cloud:
     victims: dict[str, str] = field(default_factory=dict)
     projects: dict[str, str] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
+    callers: dict[str, Caller] = field(default_factory=dict)
     admin_password: str = ADMIN_PASSWORD
     read: int = 0
     """How far the service log has been read for bugs."""

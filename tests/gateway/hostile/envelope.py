@@ -13,6 +13,8 @@ from tests.gateway.hostile.wire import Answer
 
 REQUEST_ID: Final = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REQUEST_ID_HEADERS: Final = {"compute": ("x-openstack-request-id", "x-compute-request-id")}
+BODILESS: Final = frozenset({412})
+"""A failed precondition of HTTP itself says nothing more."""
 _TITLE: Final = re.compile(r"<title>(\d{3}) [A-Z][A-Za-z -]+</title>")
 
 
@@ -24,7 +26,7 @@ def wrong(api: str, answer: Answer) -> str:
     if answer.status < 400:
         return _success(answer)
     if not answer.body:
-        return "an error without a body"
+        return "" if answer.status in BODILESS else "an error without a body"
     try:
         return FORMATS[api](answer)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:

@@ -53,7 +53,10 @@ async def _people(cloud: Cloud) -> None:
         role_id = await _named(cloud, "roles", role)
         path = f"/identity/v3/projects/{cloud.projects[where]}/users/{ident}/roles/{role_id}"
         await cloud.must("PUT", path)
-        cloud.tokens[user] = await cloud.login(user, project(where))
+        token = cloud.tokens[user] = await cloud.login(user, project(where))
+        caller = await cloud.gateway.services.tokens.verify(token)
+        assert caller is not None
+        cloud.callers[user] = caller
     cloud.tokens["unscoped"] = await cloud.login("bob", "unscoped")
     group = await cloud.must("POST", "/identity/v3/groups", {"group": {"name": f"{MARK}-group"}})
     things |= {

@@ -1,6 +1,7 @@
 """Hostile bytes: JSON values nobody should send, and good bodies spoiled by them."""
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -101,6 +102,26 @@ def spoiled(body: Any, kind: Any = None) -> Iterator[tuple[str, bytes]]:
         where = "/".join(map(str, path))
         for label, value in VALUES.items():
             yield f"{where} {label}", start + value + end
+
+
+def scrambled(body: Any, seed: str, times: int) -> Iterator[tuple[str, bytes]]:
+    """The body with two to four values replaced at once, ``times`` times; the same for the same seed."""
+    chance = random.Random(seed)
+    labels = list(VALUES)
+    for _ in range(times):
+        found, said, fills = body, [], []
+        for hole in range(chance.randint(2, 4)):
+            path = chance.choice(list(_paths(found)) or [()])
+            if not path:
+                break
+            label = chance.choice(labels)
+            found = _with(found, path, f"{_HOLE}{hole}")
+            said.append(f"{'/'.join(map(str, path))} {label}")
+            fills.append(VALUES[label])
+        text = json.dumps(found, ensure_ascii=False).encode()
+        for hole, value in enumerate(fills):
+            text = text.replace(f'"{_HOLE}{hole}"'.encode(), value)
+        yield ", ".join(said), text
 
 
 def misnamed(body: Any) -> Iterator[tuple[str, bytes]]:

@@ -1,7 +1,10 @@
 """The readers of what clients send, without a server: whatever comes, the answer is a Problem or a value."""
 
+import base64
 import json
+import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, MultiDict
 
 from gateway.body import JSON_DEPTH_MAX, check_query, decode_json, decoded
+from gateway.compute.key import make_certificate, ssh_fingerprint, x509_fingerprint
 from gateway.compute.query import time_in, whole_in
 from gateway.compute.routes import API as COMPUTE
 from gateway.image.listing import filters_in
@@ -162,3 +166,39 @@ def test_any_time_or_number_is_one_or_a_problem(text: str) -> None:
 @given(texts)
 def test_any_query_is_let_through_or_a_problem(text: str) -> None:
     said(lambda: check_query(MultiDict({"a": text}), f"a={text}"), 400)
+
+
+@quickly
+@given(
+    st.sampled_from(
+        ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ssh-dss", "sk-ssh-ed25519@openssh.com", "x"]
+    ),
+    st.binary(max_size=80),
+    st.sampled_from([0, 1, 4, 11, 0x7FFFFFFF, 0xFFFFFFFF]),
+    texts,
+)
+def test_any_public_key_has_a_fingerprint_or_is_refused(
+    kind: str, blob: bytes, length: int, comment: str
+) -> None:
+    """The blob begins as one of this kind would, with lengths that lie."""
+    named = len(kind).to_bytes(4, "big") + kind.encode() + length.to_bytes(4, "big") + blob
+    for data in (blob, named):
+        for key in (f"{kind} {base64.b64encode(data).decode()} {comment}", comment):
+            with suppress(ValueError):
+                ssh_fingerprint(key)
+
+
+def test_any_certificate_has_a_fingerprint_or_is_refused() -> None:
+    """A good one with every byte of it changed in turn, and with less and less of it."""
+    good = ssl.PEM_cert_to_DER_cert(make_certificate("ann", 1e9)[1])
+    for at in range(len(good)):
+        for changed in (good[:at] + bytes([good[at] ^ 0x76]) + good[at + 1 :], good[:at]):
+            with suppress(ValueError):
+                x509_fingerprint(ssl.DER_cert_to_PEM_cert(changed))
+
+
+@quickly
+@given(texts)
+def test_any_text_is_no_certificate(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  whatever it says
+        x509_fingerprint(text)
