@@ -63,7 +63,7 @@ class BusCommands:
         """Send commands and hand answers to those who wait, until cancelled."""
         if self._mailbox is None:
             await self.open()
-        mailbox = self._mailbox
+        mailbox, self._mailbox = self._mailbox, None  # closed at the end: who runs this again opens another
         if mailbox is None:
             raise BusUnavailable("the queue of answers is not open")
         sending = asyncio.create_task(self._outgoing.run(), name="commands")
