@@ -3,14 +3,14 @@
 import asyncio
 import json
 import os
-import shutil
 from typing import Any
 
 import pytest
 
+from tests.clients.story import openstack_program
 from tests.gateway.cloud import PASSWORDS, Cloud
 
-OPENSTACK = os.environ.get("STARLING_OPENSTACK") or shutil.which("openstack")
+OPENSTACK = openstack_program()
 
 pytestmark = [
     pytest.mark.clients,
