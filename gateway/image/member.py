@@ -28,13 +28,13 @@ from store.image import (
 PROJECT_LENGTH_MAX = 255
 
 
-class AddBody(Struct, frozen=True):
+class AddBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Whom to share with."""
 
     member: str
 
 
-class StatusBody(Struct, frozen=True):
+class StatusBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What the member makes of it."""
 
     status: str

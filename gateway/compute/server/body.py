@@ -64,8 +64,8 @@ class InjectedFile(Body, frozen=True):
     contents: Base64 | UnsetType = UNSET
 
 
-class BlockDevice(Struct, frozen=True):
-    """One entry of block_device_mapping_v2; the volume service will know the rest of its members."""
+class BlockDevice(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of block_device_mapping_v2; the lower members are for volumes, which are not served."""
 
     uuid: str | None = None
     source_type: Literal["volume", "image", "snapshot", "blank"] | UnsetType = UNSET
@@ -73,6 +73,17 @@ class BlockDevice(Struct, frozen=True):
     boot_index: int | str | None = None
     delete_on_termination: Boolean | None = None
     volume_size: int | str | None = None
+    device_name: str | None = None
+    device_type: str | None = None
+    disk_bus: str | None = None
+    guest_format: str | None = None
+    no_device: bool | str | None = None
+    virtual_name: str | None = None
+    volume_id: str | None = None
+    volume_type: str | None = None
+    snapshot_id: str | None = None
+    image_id: str | None = None
+    tag: str | None = None
 
 
 class NewServer(Body, frozen=True):
