@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.result import Result, progress
 
-BENCHES: Final = ("turn", "transition", "boots", "idle")
+BENCHES: Final = ("turn", "transition", "boots", "idle", "real_guest")
 
 
 def main(names: list[str]) -> int:
