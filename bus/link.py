@@ -4,6 +4,7 @@ What must not go in: queues, messages, or anything that differs between an agent
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -27,6 +28,7 @@ CLOSE_MAX_S: Final = 3.0
 """How long to wait for a polite goodbye before the socket is dropped."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it says of lost connections is said here
 
 
 @contextmanager

@@ -53,15 +53,17 @@ def _is_secret(key: object) -> bool:
 class _Libraries(logging.Handler):
     """What libraries say through the standard library's logging, as events of ours.
 
-    They say a lost connection with a traceback; ours says it once, in one line.
+    Many say a lost connection with a traceback: that is kept for what they call an error.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             error = record.exc_info[1] if record.exc_info else None
-            said = {"logger": record.name, "text": record.getMessage()}
+            said: dict[str, Any] = {"logger": record.name, "text": record.getMessage()}
             if error is not None:
                 said["error"] = f"{type(error).__name__}: {error}"
+                if record.levelno >= logging.ERROR:
+                    said["exc_info"] = error
             structlog.get_logger().log(record.levelno, "library.said", **said)
         except Exception:  # noqa: BLE001  the interface's way to say that a record could not be told
             self.handleError(record)

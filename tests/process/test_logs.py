@@ -36,6 +36,9 @@ def test_what_a_library_says_is_a_line_like_ours(capsys: pytest.CaptureFixture[s
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
     assert (line["event"], line["logger"], line["level"]) == ("library.said", "aiormq", "warning")
     assert (line["text"], line["error"]) == ("lost the broker", "ConnectionResetError: by peer")
+    assert "exception" not in line
+    logging.getLogger("asyncio").error("never retrieved", exc_info=error)
+    assert "ConnectionResetError" in json.loads(capsys.readouterr().err)["exception"]
 
 
 def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
