@@ -31,10 +31,10 @@ def test_a_json_line_has_level_time_and_event(capsys: pytest.CaptureFixture[str]
 def test_what_a_library_says_is_a_line_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logs(style="json", level="info", access_log="")
     error = ConnectionResetError("by peer")
-    logging.getLogger("aiormq").warning("lost %s", "the broker", exc_info=error)
-    logging.getLogger("aiormq").info("not worth a word")
+    logging.getLogger("library").warning("lost %s", "the broker", exc_info=error)
+    logging.getLogger("library").info("not worth a word")
     (line,) = map(json.loads, capsys.readouterr().err.splitlines())
-    assert (line["event"], line["logger"], line["level"]) == ("library.said", "aiormq", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("library.said", "library", "warning")
     assert (line["text"], line["error"]) == ("lost the broker", "ConnectionResetError: by peer")
     assert "exception" not in line
     logging.getLogger("asyncio").error("never retrieved", exc_info=error)
