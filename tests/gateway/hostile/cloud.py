@@ -150,7 +150,7 @@ def captured_logs() -> Iterator[tuple[io.StringIO, io.StringIO, Any]]:
     service, access = io.StringIO(), io.StringIO()
     handler = logging.StreamHandler(service)
     root = logging.getLogger()
-    level = root.level
+    level, handlers = root.level, root.handlers[:]
     real = sys.stderr
     sys.stderr = service
     try:
@@ -165,7 +165,7 @@ def captured_logs() -> Iterator[tuple[io.StringIO, io.StringIO, Any]]:
     try:
         yield service, access, log
     finally:
-        root.removeHandler(handler)
+        root.handlers[:] = handlers
         root.setLevel(level)
         structlog.reset_defaults()
         _forget_loggers()

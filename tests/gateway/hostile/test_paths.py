@@ -83,17 +83,20 @@ WHOLE: Final = (
     "name%5B%24ne%5D=1",
 )  # fmt: skip
 
-THOROUGH: Final = frozenset(
-    {
-        "GET /identity/v3/projects", "GET /identity/v3/role_assignments",
-        "GET /compute/v2.1/servers/detail",
-        "GET /compute/v2.1/flavors", "GET /compute/v2.1/os-hypervisors",
-        "GET /compute/v2.1/os-simple-tenant-usage",
-        "GET /image/v2/images", "GET /network/v2.0/ports", "GET /v1/operations",
-    }
-)  # fmt: skip
-"""The lists that try every value; those of the same API share its code."""
+MANY: Final = {
+    "GET /compute/v2.1/servers/detail": 1,
+    "GET /image/v2/images": 1,
+    "GET /network/v2.0/ports": 2,
+    "GET /identity/v3/projects": 2,
+    "GET /identity/v3/role_assignments": 2,
+    "GET /compute/v2.1/flavors": 2,
+    "GET /compute/v2.1/os-hypervisors": 2,
+    "GET /compute/v2.1/os-simple-tenant-usage": 2,
+    "GET /v1/operations": 2,
+}
+"""Lists whose parameters each get all the values, or every second one."""
 FEW: Final = 12
+"""Every other list tries one value in so many: those of the same API share its code."""
 
 
 def headers_of(place: Place) -> dict[str, str]:
@@ -138,9 +141,10 @@ async def test_a_compute_path_with_a_strange_project_is_refused(cloud: Cloud) ->
 
 
 def filters(place: Place) -> Iterator[str]:
-    """Each parameter with all values where much is read from a query, else with some of them each."""
+    """The list's parameters with hostile values, not the same ones for each."""
     for n, name in enumerate(NAMES[place.api.name]):
-        for value in VALUES if place.name in THOROUGH else VALUES[n % FEW :: FEW]:
+        step = MANY.get(place.name, FEW)
+        for value in VALUES[n % step :: step]:
             yield f"{name}={value}"
 
 
@@ -158,7 +162,7 @@ def asked(cloud: Cloud) -> Iterator[Attack]:
 
 
 async def test_no_query_is_too_strange(cloud: Cloud) -> None:
-    assert await walk(cloud, asked(cloud), soon) > 5000
+    assert await walk(cloud, asked(cloud), soon) > 4000
 
 
 async def test_no_query_of_an_admin_is_too_strange(cloud: Cloud) -> None:
