@@ -73,10 +73,15 @@ class HostFound(Message, frozen=True, tag="hostactor.guest_found"):
 
 
 class TellAgain(Message, frozen=True, tag="instance.tell_again"):
-    """The instance was busy when it was told of its guest: say it again with the next report."""
+    """The instance was busy when it was told of its guest: say it again with the next report.
+
+    ``session`` and ``sight`` are those of what it was told: an older report is no answer to this.
+    """
 
     instance: str
     generation: int
+    session: str = ""
+    sight: int = 0
 
 
 class HostView(Struct, frozen=True, kw_only=True):

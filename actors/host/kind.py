@@ -98,17 +98,14 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
     sends: list[Send] = []
     for instance, room in host.claims.items():
         guest = known.get((instance, room.generation))
-        if guest is None:
-            news = room.seen is not None or not room.told
-        else:
-            news = (guest.power_state, guest.after) != (room.seen, room.after) or not room.told
-        if news:
+        again = _asked_again(room, report)
+        seen, after = (guest.power_state, guest.after) if guest else (None, room.after)
+        if again or (seen, after) != (room.seen, room.after):
             sends.append(_found(instance, room.generation, guest, report))
         if guest is None and room.seen is None and host.updated_at - room.since > CONFIRM_S:
             question = ConfirmClaim(host=host.id, instance=instance, generation=room.generation)
             sends.append(Send(address("instance", instance), question))
-        seen, after = (guest.power_state, guest.after) if guest else (None, room.after)
-        claims[instance] = replace(room, seen=seen, after=after, told=True)
+        claims[instance] = replace(room, seen=seen, after=after, again=None if again else room.again)
     host = _in_session(host, report.session).but(
         report_sequence=report.sequence,
         inventory=report.inventory,
@@ -134,11 +131,22 @@ def _found(instance: str, generation: int, guest: GuestState | None, report: Hos
     return Send(address("instance", instance), found)
 
 
+def _asked_again(room: HeldRoom, report: HostReport) -> bool:
+    """Whether the instance waits to be told again, and this report is not from before it asked."""
+    if room.again is None:
+        return False
+    session, sight = room.again
+    return report.session != session or report.sequence >= sight
+
+
 def tell_again(host: Host, wish: TellAgain) -> Step[Host]:
     room = host.claims.get(wish.instance)
     if room is None or room.generation != wish.generation:
         return host, []
-    return host.but(claims={**host.claims, wish.instance: replace(room, told=False)}), []
+    again = (wish.session, wish.sight)
+    if room.again is not None and room.again[0] == wish.session:
+        again = max(room.again, again)
+    return host.but(claims={**host.claims, wish.instance: replace(room, again=again)}), []
 
 
 def suspect(host: Host, _: Tick) -> Step[Host]:

@@ -35,8 +35,8 @@ DOWN: Final = "down"
 class HeldRoom(Struct, frozen=True):
     """One granted claim.
 
-    ``seen`` is the guest's power state in the host's last report, after command number ``after``; ``told``
-    whether the instance has heard that.
+    ``seen`` is the guest's power state in the host's last report, after command number ``after``. ``again``
+    is the sight (a run of the agent, its number) from which on the busy instance wants to be told again.
     """
 
     generation: int
@@ -44,7 +44,7 @@ class HeldRoom(Struct, frozen=True):
     since: float
     seen: PowerState | None = None
     after: int = 0
-    told: bool = True
+    again: tuple[str, int] | None = None
 
 
 class Host(ActorState, frozen=True, kw_only=True):

@@ -101,8 +101,11 @@ def _now_seen(vm: Instance, seen: GuestSeen | HostFound) -> Instance:
 
 
 def notice(vm: Instance, seen: GuestSeen) -> Step[Instance]:
-    """The hypervisor's word, unasked: it is the authority on what runs."""
-    return _now_seen(vm, seen), []
+    """The hypervisor's word, unasked: it is the authority on what runs.
+
+    The host does not know of it; its next report tells what is so then, should a later word be lost.
+    """
+    return _now_seen(vm, seen), [_tell_again(vm, seen)]
 
 
 def notice_report(vm: Instance, found: HostFound) -> Step[Instance]:
@@ -121,8 +124,13 @@ def busy(vm: Instance, _: GuestSeen | HostFound) -> bool:
 
 
 def ask_again(vm: Instance, seen: GuestSeen | HostFound) -> Step[Instance]:
-    """What is seen now may be news when the task is over: hear it again then."""
-    return vm, [Send(address("host", _here(vm).host), TellAgain(instance=vm.id, generation=seen.generation))]
+    """What is seen now may be news when the task is over: hear it again then, or what is newer."""
+    return vm, [_tell_again(vm, seen)]
+
+
+def _tell_again(vm: Instance, seen: GuestSeen | HostFound) -> Send:
+    wish = TellAgain(instance=vm.id, generation=seen.generation, session=seen.session, sight=seen.sight)
+    return Send(address("host", _here(vm).host), wish)
 
 
 def stands(vm: Instance, asked: ConfirmClaim) -> Step[Instance]:

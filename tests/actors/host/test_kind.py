@@ -250,9 +250,10 @@ def found(host: Host, *guests: GuestState, sequence: int = 2) -> tuple[Host, lis
 
 def test_an_instance_is_told_what_is_new_once() -> None:
     host, news = found(CLAIMED, guest(reason="booted", after=8))
-    assert news == [
-        HostFound(instance=A, generation=1, power_state=RUNNING, exists=True, reason="booted", after=8)
-    ]
+    (first,) = news
+    assert first == HostFound(
+        instance=A, generation=1, power_state=RUNNING, reason="booted", after=8, session="s1", sight=2
+    )
     host, news = found(host, guest(after=8), sequence=3)
     assert news == []
     host, news = found(host, guest(power=SHUTDOWN, after=8), sequence=4)
@@ -280,12 +281,28 @@ def test_guests_of_other_generations_and_strangers_are_none_of_its_instances() -
 
 def test_who_was_busy_is_told_again() -> None:
     host, _ = found(CLAIMED, guest(after=8))
-    host = reach(HOST, host, TellAgain(instance=A, generation=1))
+    host = reach(HOST, host, TellAgain(instance=A, generation=1, session="s1", sight=3))
     host, news = found(host, guest(after=8), sequence=3)
     assert len(news) == 1
     assert found(host, guest(after=8), sequence=4)[1] == []
     for stranger in (TellAgain(instance=B, generation=1), TellAgain(instance=A, generation=2)):
         assert reach(HOST, host, stranger).claims == host.claims
+
+
+def test_a_report_from_before_it_was_asked_is_no_answer() -> None:
+    """It had no guest yet, and the instance was told that its guest had vanished."""
+    asked = reach(HOST, CLAIMED, TellAgain(instance=A, generation=1, session="s1", sight=9))
+    host, news = found(asked, sequence=8)
+    assert news == []
+    earlier = TellAgain(instance=A, generation=1, session="s1", sight=7)
+    host = reach(HOST, host, earlier)
+    assert host.claims[A].again == ("s1", 9)
+    host, news = found(host, sequence=10)
+    assert [one.exists for one in news] == [False]
+    assert host.claims[A].again is None
+    restarted = reach(HOST, asked, beat(session="s2"))
+    decision = turn(HOST, restarted, report(session="s2"))
+    assert "HostFound" in told(decision), "what is asked of an earlier run is told by the next"
 
 
 def test_an_old_claim_without_a_guest_is_asked_after() -> None:

@@ -92,7 +92,7 @@ CASES: tuple[LifeCase[Instance], ...] = (
     LifeCase("a console is asked for", active(), CONSOLE, OPEN, (ReadGuestConsole,)),
     LifeCase("a console comes", active(), console_text(active()), OPEN),
     LifeCase(
-        "it went off by itself", active(), noticed(active(), SHUTDOWN), OPEN, event="power_update",
+        "it went off by itself", active(), noticed(active(), SHUTDOWN), OPEN, (TellAgain,), "power_update",
         leaves={"vm_state": V.STOPPED, "power_state": SHUTDOWN},
     ),
     LifeCase(
@@ -391,3 +391,19 @@ def test_what_never_was_is_not_found(command: type[Command]) -> None:
     answer = answer_of(turn(INSTANCE, None, heard(command(by=OWNER))))
     assert isinstance(answer, Refused)
     assert answer.code == "not_found"
+
+
+# What is seen while something else is under way
+
+
+def test_who_is_busy_says_from_which_sight_on_to_tell_again() -> None:
+    decision = turn(INSTANCE, STOPPING, noticed(STOPPING, SHUTDOWN, session="s", sight=13))
+    assert sent(decision, TellAgain).to == f"host/{HOSTS[0]}"
+    assert said(decision, TellAgain) == TellAgain(instance=STOPPING.id, generation=1, session="s", sight=13)
+
+
+def test_of_two_sights_the_later_counts() -> None:
+    vm = reach(INSTANCE, active(), noticed(active(), SHUTDOWN, session="s", sight=5))
+    assert not turn(INSTANCE, vm, noticed(vm, RUNNING, after=active().heard, session="s", sight=4)).changed
+    assert reach(INSTANCE, vm, noticed(vm, RUNNING, session="s", sight=6)).vm_state is V.ACTIVE
+    assert reach(INSTANCE, vm, noticed(vm, RUNNING, session="t", sight=1)).vm_state is V.ACTIVE

@@ -1,0 +1,356 @@
+"""Nothing illegal under any order: hosts, a quota and instances under drawn commands, answers and losses."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
+
+import actors.machine
+from actors.instance.kind import INSTANCE
+from actors.instance.model import Instance, V
+from actors.turn import Heard
+from protocol.agent import (
+    GuestCommand,
+    GuestDestroyed,
+    GuestFact,
+    GuestFailed,
+    GuestStarted,
+    GuestStopped,
+    Heartbeat,
+)
+from protocol.command import Command
+from protocol.guest import PowerState
+from protocol.host import SetHostService
+from protocol.ids import address, kind_of
+from protocol.instance import (
+    CreateInstance,
+    DeleteInstance,
+    HardRebootInstance,
+    LockInstance,
+    PauseInstance,
+    RebootInstance,
+    StartInstance,
+    StopInstance,
+    UnlockInstance,
+    UnpauseInstance,
+    UpdateInstance,
+)
+from protocol.project import QuotaLimits, ReserveQuota
+from tests.actors.cloud import LEDGER, SESSION, Cloud, Letter
+from tests.actors.stage import ADMIN, OWNER, REQUEST
+
+INSTANCES_MAX = 6
+LIMITS = QuotaLimits(instances=5, cores=20, memory_mib=51200)
+COMMANDS: list[type[Command]] = [
+    StartInstance, StopInstance, RebootInstance, HardRebootInstance, PauseInstance, UnpauseInstance,
+    LockInstance, UnlockInstance, UpdateInstance, DeleteInstance,
+]  # fmt: skip
+FORGED: list[type[GuestFact]] = [GuestStarted, GuestStopped, GuestDestroyed]
+POWERS = [PowerState.SHUTDOWN, PowerState.RUNNING, PowerState.CRASHED]
+ANY = st.integers(0, 10_000)
+"""Which of those there are: taken modulo their number, so that shrinking stays simple."""
+
+
+class ActorsUnderAnyOrder(RuleBasedStateMachine):
+    """Rules are what the world may do next."""
+
+    @initialize(there=st.integers(0, 3))
+    def begin(self, there: int) -> None:
+        self.cloud = Cloud()
+        self.said: list[tuple[str, Command, str]] = []
+        self.count = 0
+        for _ in range(there):
+            self.create()
+        self.cloud.heal()
+
+    def _instance(self, pick: int) -> Instance:
+        found = self.cloud.instances()
+        return found[pick % len(found)]
+
+    def _say(self, to: str, command: Command) -> None:
+        self.count += 1
+        self.said.append((to, command, f"op-{self.count}"))
+        self.cloud.command(to, command, f"op-{self.count}")
+
+    # Commands
+
+    @precondition(lambda self: self.count < 60 and len(self.cloud.instances()) < INSTANCES_MAX)
+    @rule()
+    def create(self) -> None:
+        then = CreateInstance(by=OWNER, instance=f"i-{self.count}", request=REQUEST)
+        self._say(LEDGER, ReserveQuota(by=OWNER, limits=LIMITS, then=then))
+
+    @precondition(lambda self: self.cloud.instances())
+    @rule(kind=st.sampled_from(COMMANDS), pick=ANY, admin=st.booleans())
+    def command(self, kind: Any, pick: int, admin: bool) -> None:
+        vm = self._instance(pick)
+        self._say(address("instance", vm.id), kind(by=ADMIN if admin else OWNER))
+
+    @precondition(lambda self: any(vm.task is None for vm in self.cloud.instances()))
+    @rule(pick=ANY, kind=ANY)
+    def command_that_fits(self, pick: int, kind: int) -> None:
+        """One that is accepted, if any is: most drawn blindly are not."""
+        idle = [vm for vm in self.cloud.instances() if vm.task is None]
+        vm = idle[pick % len(idle)]
+        fit = [table.command for table in INSTANCE.operations if vm.vm_state in table.accepts - {V.BUILDING}]
+        fit = [command for command in fit if command is not DeleteInstance]
+        if fit:
+            command: Any = fit[kind % len(fit)]
+            self._say(address("instance", vm.id), command(by=ADMIN))
+
+    @precondition(lambda self: self.said)
+    @rule(pick=ANY)
+    def say_again(self, pick: int) -> None:
+        self.cloud.command(*self.said[pick % len(self.said)])
+
+    @rule(pick=ANY, disabled=st.booleans(), forced=st.booleans())
+    def set_service(self, pick: int, disabled: bool, forced: bool) -> None:
+        host = list(self.cloud.agents)[pick % 3]
+        wish = SetHostService(by=ADMIN, disabled=disabled, forced_down=forced)
+        self._say(address("host", host), wish)
+
+    # Arrivals
+
+    @precondition(lambda self: self.cloud.streams)
+    @rule(pick=ANY, many=st.integers(1, 4))
+    def streams_flow(self, pick: int, many: int) -> None:
+        for _ in range(many):
+            streams = list(self.cloud.streams)
+            if streams:
+                self.cloud.flow(streams[pick % len(streams)])
+
+    @precondition(lambda self: self.cloud.mail)
+    @rule(pick=ANY, keep=st.booleans(), fails=st.sampled_from([False, False, False, True]))
+    def mail_arrives(self, pick: int, keep: bool, fails: bool) -> None:
+        letter = self._take(pick, keep=keep)
+        self.cloud.arrive(letter, fails=fails)
+
+    @precondition(lambda self: self.cloud.mail)
+    @rule(pick=ANY, hosts=st.sets(st.integers(0, 2)))
+    def a_scheduler_knows_only_some(self, pick: int, hosts: set[int]) -> None:
+        known = tuple(host for n, host in enumerate(self.cloud.agents) if n in hosts)
+        self.cloud.arrive(self._take(pick, keep=False), hosts=known)
+
+    @precondition(lambda self: self.cloud.mail)
+    @rule(pick=ANY)
+    def mail_is_lost(self, pick: int) -> None:
+        self._take(pick, keep=False)
+
+    @precondition(lambda self: self.cloud.old)
+    @rule(pick=ANY, fails=st.booleans())
+    def old_mail_arrives_again(self, pick: int, fails: bool) -> None:
+        self.cloud.arrive(self.cloud.old[pick % len(self.cloud.old)], fails=fails)
+
+    def _take(self, pick: int, *, keep: bool) -> Letter:
+        at = pick % len(self.cloud.mail)
+        return self.cloud.mail[at] if keep else self.cloud.mail.pop(at)
+
+    @rule(steps=st.integers(0, 12), then=st.sampled_from(["well", "fails", "is lost", "is late"]))
+    def it_goes_on_until_something(self, steps: int, then: str) -> None:
+        for _ in range(steps):
+            self.cloud.go_on()
+        orders = [at for at, letter in enumerate(self.cloud.mail) if isinstance(letter.message, GuestCommand)]
+        if then == "is late":
+            self._wake(0, busy=True)
+        elif orders and then != "well":
+            letter = self.cloud.mail.pop(orders[0])
+            if then == "fails":
+                self.cloud.arrive(letter, fails=True)
+
+    # Strangers
+
+    @precondition(lambda self: self.cloud.instances())
+    @rule(
+        kind=st.sampled_from(FORGED), pick=ANY, host=st.integers(0, 2),
+        off=st.tuples(st.integers(-2, 2), st.integers(-3, 3)), failed=st.booleans(),
+    )  # fmt: skip
+    def a_wrong_host_speaks(
+        self, kind: type[GuestFact], pick: int, host: int, off: tuple[int, int], failed: bool
+    ) -> None:
+        vm = self._instance(pick)
+        sender = list(self.cloud.agents)[host]
+        pair = (vm.generation + off[0], vm.version + off[1])
+        if vm.task is not None and (sender, pair[0]) in {(p.host, p.generation) for p in vm.placements}:
+            return  # that would be the right host
+        fact: GuestFact = kind(instance=vm.id, generation=pair[0], number=pair[1])
+        if failed:
+            fact = GuestFailed(
+                instance=vm.id, generation=pair[0], number=pair[1], code="forged", reason="forged"
+            )
+        before = self.cloud.states[address("instance", vm.id)]
+        self.cloud.hear(address("instance", vm.id), Heard(fact, address("agent", sender)))
+        assert self.cloud.states[address("instance", vm.id)] == before
+
+    # Time and the hypervisor
+
+    @rule(pick=ANY, busy=st.booleans())
+    def time_passes(self, pick: int, busy: bool) -> None:
+        self._wake(pick, busy=busy)
+
+    def _wake(self, pick: int, *, busy: bool) -> None:
+        """One that wants to be woken is: the first, of those that are busy when they are asked for."""
+        waiting = [to for to in self.cloud.waiting() if not busy or kind_of(to) == "instance"]
+        if waiting:
+            self.cloud.tick(waiting[pick % len(waiting)])
+
+    @rule(pick=ANY, cannot=st.booleans())
+    def a_host_breaks_or_is_mended(self, pick: int, cannot: bool) -> None:
+        list(self.cloud.agents.values())[pick % 3].cannot_spawn = cannot
+
+    @rule(pick=ANY)
+    def a_host_reports(self, pick: int) -> None:
+        self.cloud.report(list(self.cloud.agents)[pick % 3])
+
+    @rule(pick=ANY)
+    def a_host_lives(self, pick: int) -> None:
+        host = list(self.cloud.agents)[pick % 3]
+        beat = Heartbeat(session=SESSION, sent_at=self.cloud.now)
+        self.cloud.hear(address("host", host), Heard(beat, address("agent", host)))
+
+    @precondition(lambda self: any(agent.guests for agent in self.cloud.agents.values()))
+    @rule(pick=ANY, power=st.sampled_from(POWERS))
+    def a_guest_moves_by_itself(self, pick: int, power: PowerState) -> None:
+        running = [(agent, name) for agent in self.cloud.agents.values() for name in agent.guests]
+        agent, name = running[pick % len(running)]
+        generation = agent.guests[name][0]
+        agent.guests[name] = (generation, power)
+        seen = replace(agent.see(name, generation, 0), reason="itself")
+        self.cloud.mail.append(Letter(address("instance", name), address("agent", agent.host), seen))
+
+    # What must be so
+
+    @invariant()
+    def nothing_illegal(self) -> None:
+        if hasattr(self, "cloud"):
+            self.cloud.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "cloud"):
+            self.cloud.heal()
+
+
+TestActorsUnderAnyOrder = ActorsUnderAnyOrder.TestCase
+TestActorsUnderAnyOrder.settings = settings(
+    max_examples=60,
+    stateful_step_count=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# The same moves, drawn evenly: deeper than what shrinks well
+
+WALKS, WALKS_MAX, STEPS = 80, 800, 250
+"""So many walks at least, and more until every row has been taken."""
+UNREACHED = {("delete", "destroy_another"), ("delete", "note_freed")}
+"""Rows for instances on two hosts at once: nothing migrates yet."""
+
+
+def wander(seed: int) -> None:
+    """One long walk, and home."""
+    chance = random.Random(seed)
+    machine = ActorsUnderAnyOrder()
+    machine.begin(there=chance.randrange(4))
+    there = machine.cloud
+    orders_fail, flows = chance.choice([0.1, 0.4, 0.9]), chance.choice([0, 4])
+    for agent in there.agents.values():
+        agent.cannot_spawn = chance.random() < 0.4
+    delay = chance.choice([2, 8])
+
+    def pick() -> int:
+        return chance.randrange(10_000)
+
+    def deliver() -> None:
+        fails = chance.random() < orders_fail
+        machine.mail_arrives(pick=pick(), keep=chance.random() < 0.25, fails=fails)
+
+    def go_on() -> None:
+        machine.it_goes_on_until_something(
+            steps=chance.randrange(12), then=chance.choice(["well", "fails", "is lost", "is late"])
+        )
+
+    moves: list[tuple[int, Callable[[], bool], Callable[[], None]]] = [
+        (1, lambda: len(there.instances()) < INSTANCES_MAX, machine.create),
+        (
+            2,
+            lambda: bool(there.instances()),
+            lambda: machine.command(kind=chance.choice(COMMANDS), pick=pick(), admin=chance.random() < 0.5),
+        ),
+        (
+            4,
+            lambda: any(vm.task is None for vm in there.instances()),
+            lambda: machine.command_that_fits(pick=pick(), kind=pick()),
+        ),
+        (1, lambda: bool(machine.said), lambda: machine.say_again(pick=pick())),
+        (6, lambda: bool(there.streams), lambda: machine.streams_flow(pick=pick(), many=2)),
+        (
+            6,
+            lambda: bool(there.mail),
+            deliver,
+        ),
+        (1, lambda: bool(there.mail), lambda: machine.mail_is_lost(pick=pick())),
+        (1, lambda: bool(there.old), lambda: machine.old_mail_arrives_again(pick=pick(), fails=False)),
+        (delay, lambda: True, lambda: machine.time_passes(pick=pick(), busy=chance.random() < 0.7)),
+        (1, lambda: True, lambda: machine.a_host_reports(pick=pick())),
+        (3, lambda: True, lambda: machine.a_host_lives(pick=pick())),
+        (flows, lambda: bool(there.mail), go_on),
+        (
+            1,
+            lambda: any(agent.guests for agent in there.agents.values()),
+            lambda: machine.a_guest_moves_by_itself(pick=pick(), power=chance.choice(POWERS)),
+        ),
+    ]
+    for _ in range(STEPS):
+        open_now = [(weight, move) for weight, possible, move in moves if possible()]
+        (move,) = chance.choices([move for _, move in open_now], [weight for weight, _ in open_now])
+        move()
+        there.check()
+    there.heal()
+
+
+def test_long_walks_are_legal_and_take_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: set[tuple[str, str]] = set()
+    move = actors.machine._move
+
+    def noted(kind: Any, table: Any, row: Any, *rest: Any) -> Any:
+        taken.add((table.name, f"{row.while_} {row.hearing.__name__} {row.do.__name__}"))
+        return move(kind, table, row, *rest)
+
+    monkeypatch.setattr(actors.machine, "_move", noted)
+    rows = {
+        (table.name, f"{row.while_} {row.hearing.__name__} {row.do.__name__}")
+        for table in INSTANCE.operations
+        for row in table.rows
+        if (table.name, row.do.__name__) not in UNREACHED
+    }
+    for seed in range(WALKS_MAX):
+        try:
+            wander(seed)
+        except Exception as error:
+            raise AssertionError(f"walk {seed}") from error
+        if seed >= WALKS and rows <= taken:
+            break
+    assert rows <= taken, f"no walk takes {sorted(rows - taken)}"
+
+
+def test_a_lost_word_is_mended_by_the_next_report() -> None:
+    """The host's reports looked the same, the instance had heard otherwise in between and stayed with it."""
+    machine = ActorsUnderAnyOrder()
+    machine.begin(there=1)
+    cloud = machine.cloud
+    for power in (PowerState.SHUTDOWN, PowerState.RUNNING, PowerState.SHUTDOWN):
+        machine.a_guest_moves_by_itself(pick=0, power=power)
+        if power is PowerState.SHUTDOWN:
+            cloud.mail.clear()
+            for host in cloud.agents:
+                cloud.report(host)
+        while cloud.go_on():
+            pass
+    (vm,) = cloud.instances()
+    assert vm.power_state is PowerState.SHUTDOWN
