@@ -33,7 +33,7 @@ ifneq ($(STARLING_STATE),)
 export STARLING_STATE
 endif
 
-.PHONY: help up test check sim chaos bench schemas constraints clean libvirt test-system
+.PHONY: help up test check sim chaos judges bench schemas constraints clean libvirt test-system
 
 help:  ## this text
 	@echo 'make TARGET [NAME=VALUE ...]'
@@ -58,6 +58,9 @@ sim: $(VENV)/.developer  ## the deterministic simulation: [SEEDS=2000]
 
 chaos: test-system $(VENV)/.developer  ## faults on real processes under load: [TENANTS=120] [ONLY=name]
 	$(BIN)/python -m tests.chaos --tenants $(TENANTS) --only '$(ONLY)'
+
+judges: $(VENV)/.developer  ## the longer judges: every mutant of the simulation, every fault on real processes
+	$(BIN)/pytest -m judge $(TESTS)
 
 bench: $(VENV)/.developer  ## measure: [ONLY=name]
 	$(BIN)/python -m bench $(ONLY)

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.storm import Plan, storm
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 @pytest.mark.timeout(900)
 async def test_no_fault_loses_or_doubles_anything(rabbitmq_programs: Path) -> None:
     plan = Plan(seconds=0, tenants=90)

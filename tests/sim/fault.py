@@ -204,6 +204,18 @@ async def hypervisor_faults(world: World, chance: Random) -> None:
     world.weather.driver_fails.pop(party.settings.hostname, None)
 
 
+async def deaths_during_a_pause(world: World, chance: Random) -> None:
+    """All workers stand still while guests die and hosts report, then hear everything at once."""
+    seconds = chance.uniform(2, 12)
+    for worker in world.workers:
+        worker.freeze(seconds)
+    until = world.loop.now + seconds
+    for at in sorted(chance.uniform(0, seconds) for _ in range(3)):
+        await asyncio.sleep(max(0.0, at - (world.loop.now - until + seconds)))
+        await guest_dies(world, chance)
+    await asyncio.sleep(max(0.0, until - world.loop.now))
+
+
 async def guest_dies(world: World, chance: Random) -> None:
     """QEMU is killed, or somebody types poweroff."""
     running = [(agent, instance) for agent in world.agents for instance, _ in agent.hardware.running()]
@@ -256,6 +268,7 @@ FAULTS: Final[dict[str, tuple[Fault, float]]] = {
     "slow link": (slow_link, 0.7),
     "hypervisor": (hypervisor_faults, 2.0),
     "guest dies": (guest_dies, 1.0),
+    "deaths during a pause": (deaths_during_a_pause, 0.8),
     "journal full": (journal_full, 1.0),
     "clock step": (clock_step, 0.7),
 }

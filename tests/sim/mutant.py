@@ -121,7 +121,8 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
         Edit("gateway.bus_commands:BusCommands._resolve", "if asked.refusals < asked.copies:", "if False:"),
     ),
     # What instances believe.
-    "answers need not echo the number": (
+    "answers of earlier steps count": (
+        Edit("actors.machine:_hear", '(heard.operation in {"", task.operation})', "True"),
         Edit(
             "actors.instance.kind:_present",
             "return vm.task is not None and message.number == vm.task.number",
@@ -129,7 +130,10 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
         ),
     ),
     "what was seen before counts": (
-        Edit("actors.instance.kind:_present", "message.after < vm.heard", "False"),
+        Edit("actors.instance.kind:_outdated", "return seen.exists and seen.after < vm.heard", "return False"),
+    ),
+    "older sights count": (
+        Edit("actors.instance.kind:_outdated", "seen.sight < vm.sight", "False"),
     ),
     "late reports count": (
         Edit(

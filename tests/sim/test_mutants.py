@@ -12,7 +12,13 @@ def test_there_are_enough_of_them() -> None:
     assert len(MUTANTS) >= 12
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_still_fits_the_code(name: str) -> None:
+    with mutated(name):
+        assert MUTANTS[name]
+
+
+@pytest.mark.judge
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_found(name: str) -> None:
