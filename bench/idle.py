@@ -1,7 +1,7 @@
 """``idle``: a whole cloud in one process that nobody uses: its memory, its CPU, and how soon it is there.
 
-``starling up`` with simulated hosts on its embedded database. The first start makes everything; the second, on
-the same folder, is the one that is timed. The database's own processes are not counted.
+``starling up`` with simulated hosts on its embedded database. The first start makes everything; the second,
+on the same folder, is the one that is timed. The database's own processes are not counted.
 """
 
 import os

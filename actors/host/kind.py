@@ -160,9 +160,8 @@ def fall(host: Host, _: Tick) -> Step[Host]:
 
 def grant(host: Host, claim: ClaimHost) -> Step[Host]:
     older = host.claims.get(claim.instance)
-    host = host.but(claims=_less(host, claim.instance))
     room = HeldRoom(claim.generation, claim.amount, host.updated_at, older.seen if older else None)
-    host = host.but(claims={**host.claims, claim.instance: room})
+    host = host.but(claims={**_less(host, claim.instance), claim.instance: room})
     granted = HostClaimed(
         instance=claim.instance,
         generation=claim.generation,
@@ -184,8 +183,8 @@ def free(host: Host, wish: ReleaseHost) -> Step[Host]:
     if room is not None and room.generation <= wish.generation:
         host = host.but(claims=_less(host, wish.instance))
     released = {**host.released, wish.instance: max(wish.generation, host.released.get(wish.instance, 0))}
-    for oldest in list(released)[: max(0, len(released) - TOMBSTONES_MAX)]:
-        del released[oldest]
+    while len(released) > TOMBSTONES_MAX:
+        del released[next(iter(released))]
     host = host.but(released=released)
     answer = HostReleased(instance=wish.instance, generation=wish.generation)
     return host, [Send(address("instance", wish.instance), answer), tell(host)]
@@ -220,10 +219,15 @@ def _objection(host: Host, claim: ClaimHost) -> str:
         return f"the host is {'forced down' if host.forced_down else host.life}"
     if host.disabled:
         return "the host is disabled"
-    return shortage(host.but(claims=_less(host, claim.instance)), claim.amount)
+    if claim.instance in host.claims:
+        host = host.but(claims=_less(host, claim.instance))
+    return shortage(host, claim.amount)
 
 
 def _less(host: Host, instance: str) -> dict[str, HeldRoom]:
+    """The claims without this instance's; the very same when it has none."""
+    if instance not in host.claims:
+        return host.claims
     return {name: room for name, room in host.claims.items() if name != instance}
 
 

@@ -4,6 +4,7 @@ The ledger is the only truth about room: a scheduler proposes, the host disposes
 the claims never exceeds what the inventory and the ratios allow.
 """
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -47,7 +48,7 @@ class HeldRoom(Struct, frozen=True):
     again: tuple[str, int] | None = None
 
 
-class Host(ActorState, frozen=True, kw_only=True):
+class Host(ActorState, frozen=True, kw_only=True, dict=True):
     """One compute host."""
 
     hostname: str
@@ -68,15 +69,21 @@ class Host(ActorState, frozen=True, kw_only=True):
     memory_ratio: float = 1.0
     disk_ratio: float = 1.0
 
+    @cached_property
+    def taken(self) -> Amount:
+        """The sum of the claims, worked out once for each state: a turn asks several times."""
+        vcpus = memory = disk = 0
+        for room in self.claims.values():
+            amount = room.amount
+            vcpus += amount.vcpus
+            memory += amount.memory_mib
+            disk += amount.disk_gib
+        return Amount(vcpus, memory, disk)
+
 
 def used(host: Host) -> Amount:
     """What the claims add up to."""
-    vcpus = memory = disk = 0
-    for room in host.claims.values():
-        vcpus += room.amount.vcpus
-        memory += room.amount.memory_mib
-        disk += room.amount.disk_gib
-    return Amount(vcpus, memory, disk)
+    return host.taken
 
 
 def shortage(host: Host, wanted: Amount) -> str:
