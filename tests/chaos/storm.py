@@ -164,7 +164,7 @@ async def _strike(cloud: DistributedCloud, proxy: Proxy, load: Tenants, plan: Pl
         ended_s = await ending
         print(
             f"{name}: {len(in_flight)} operations in flight, {ended_s};"
-            f" {load.created - before} creates accepted, undone after {took_s:.1f} s"
+            f" {load.created - before} creates accepted meanwhile, undone after {took_s:.1f} s"
             f"{'; ' if noted else ''}{noted}",
             flush=True,
         )

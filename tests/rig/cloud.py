@@ -66,6 +66,7 @@ class DistributedCloud:
         self._agents = agents
         self.folder = Path(tempfile.mkdtemp(prefix="starling-rig-"))
         self.folder.chmod(0o755)
+        self.definitions = self.folder / "definitions.json"
         if small_disk_mib:  # the journals of the first agent process, on a disk that can be filled
             self.hosts_of(0).mkdir(parents=True)
             size = f"size={small_disk_mib}m"
@@ -132,6 +133,7 @@ class DistributedCloud:
             list(threads.map(self.enrol, range(hosts)))
         for n in range(min(self._agents, hosts)):
             self.launch(f"agent-{n}", "agent", "run", str(self.hosts_of(n)))
+        self._back_up_broker()
         self._wait_for_hosts(hosts)
 
     def enrol(self, n: int) -> str:
@@ -254,16 +256,18 @@ class DistributedCloud:
     def secrets(self) -> Secrets:
         return load_secrets(self.folder / "state" / "secrets.json")
 
-    def wipe_broker(self) -> None:
-        """Lose every queue and message; the operator makes the users again, with their old passwords."""
-        definitions = self.folder / "definitions.json"
-        self.broker.ctl("export_definitions", str(definitions))
-        known = json.loads(definitions.read_text())
+    def _back_up_broker(self) -> None:
+        """What an operator keeps of a broker: its users and their rights."""
+        self.broker.ctl("export_definitions", str(self.definitions))
+        known = json.loads(self.definitions.read_text())
         for part in ("queues", "exchanges", "bindings", "policies", "parameters"):
             known.pop(part, None)
-        definitions.write_text(json.dumps(known))
+        self.definitions.write_text(json.dumps(known))
+
+    def wipe_broker(self) -> None:
+        """Lose every queue and message; the operator makes the users again, with their old passwords."""
         self.broker.wipe()
-        self.broker.ctl("import_definitions", str(definitions))
+        self.broker.ctl("import_definitions", str(self.definitions))
         self.broker.ctl("delete_user", "guest")
 
     def restart_postgres(self) -> None:
