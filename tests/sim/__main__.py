@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from actors.kinds import KINDS
 from actors.machine import Operation
@@ -56,7 +57,7 @@ def _play(seeds: range, jobs: int, mutant: str) -> Iterator[Report]:
         for seed in seeds:
             yield _play_one((seed, mutant))
         return
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     with context.Pool(jobs) as pool:
         yield from pool.imap(_play_one, [(seed, mutant) for seed in seeds], CHUNK)
 
@@ -103,12 +104,13 @@ class Total:
     def print(self, seconds: float) -> None:
         """The summary on standard output."""
         print(
-            f"{self.runs} seeds in {seconds:.0f} s: {self.commands} commands (at least {self.commands_min} a seed),"
+            f"{self.runs} seeds in {seconds:.0f} s:"
+            f" {self.commands} commands (at least {self.commands_min} a seed),"
             f" {self.faults.total()} faults (at least {self.faults_min}), {self.turns} turns,"
             f" {self.commits} commits, {self.hours:.1f} hours of the cloud's time"
         )
         print("faults:", ", ".join(f"{name} {self.faults[name]}" for name in FAULTS))
-        tables: list[Operation[object]] = [table for kind in KINDS.values() for table in kind.operations]
+        tables: list[Operation[Any]] = [table for kind in KINDS.values() for table in kind.operations]
         print(f"rows taken, of {len(FAULTS) + 1} kinds of weather (calm, or a fault active) in how many:")
         never, pairs, possible = [], 0, 0
         for table in tables:

@@ -130,11 +130,11 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
         ),
     ),
     "what was seen before counts": (
-        Edit("actors.instance.kind:_outdated", "return seen.exists and seen.after < vm.heard", "return False"),
+        Edit(
+            "actors.instance.kind:_outdated", "return seen.exists and seen.after < vm.heard", "return False"
+        ),
     ),
-    "older sights count": (
-        Edit("actors.instance.kind:_outdated", "seen.sight < vm.sight", "False"),
-    ),
+    "older sights count": (Edit("actors.instance.kind:_outdated", "seen.sight < vm.sight", "False"),),
     "late reports count": (
         Edit(
             "actors.host.kind:fresh", "if said.session in host.sessions_before:", "return True\n    if False:"

@@ -9,6 +9,7 @@ import hashlib
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -249,7 +250,7 @@ class Watch:
         """What an idle instance takes for its guest's state was so since its last command was over."""
         history = self.guests.get(vm.id, [])
         seen = {state for _, state in history[-1:]}
-        for (_, state), (until, _) in zip(history, history[1:], strict=False):
+        for (_, state), (until, _) in pairwise(history):
             if until >= since:
                 seen.add(state)
         if (None if vm.vm_state is V.ERROR else vm.power_state) not in seen:

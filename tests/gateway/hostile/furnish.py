@@ -19,6 +19,7 @@ PEOPLE: Final = (
     ("rita", "alpha", "reader"),
     ("bob", "beta", "manager"),
     ("bess", "beta", "member"),
+    ("gus", "gamma", "member"),
 )
 
 

@@ -212,6 +212,34 @@ async def test_a_marker_of_another_project_is_one_that_does_not_exist(cloud: Clo
             assert theirs.status == none.status, f"{place.name}: {theirs} for {thing}, {none} for nothing"
 
 
+async def test_who_is_shown_an_image_may_not_change_it(cloud: Cloud) -> None:
+    """An image shared with gamma, and one that everybody sees: the share's own status is all there is to say."""
+    own_word = "PUT /image/v2/images/{image_id}/members/{member_id}"
+    community = {"name": f"{MARK}-community", "visibility": "community"}
+    seen_by_all = await cloud.must("POST", "/image/v2/images", community, who="alice")
+    for who, image in (("gus", cloud.things["image:images"]), ("bob", seen_by_all["id"])):
+        things = {**cloud.things, "image:images": image}
+        await cloud.must("GET", f"/image/v2/images/{image}", who=who)
+        work = (
+            Attack(place, "", place.target(things), who, {}, body)
+            for place in places()
+            if place.api.name == "image" and place.parameters and place.route.method in WRITES
+            for _, body in bodies(place, cloud)
+        )
+
+        def judge(attack: Attack, answer: Answer) -> str:
+            if attack.place.name == own_word and attack.who == "gus":
+                return "" if answer.status == 200 else "may not accept"
+            return "" if answer.status in (403, 404, 501) else "not refused"
+
+        before = await cloud.all_rows()
+        await walk(cloud, work, judge)
+        after = await cloud.all_rows()
+        assert not [lost for lost in differences(before, after) if not lost.startswith("image.member ")]
+        assert not [new for new in additions(before, after) if new[0] != "image.member"]
+    await cloud.must("DELETE", f"/image/v2/images/{seen_by_all['id']}", who="alice")
+
+
 async def test_a_server_is_not_made_of_what_others_own(cloud: Cloud) -> None:
     """One thing of alpha's at a time, the rest beta's own: each is refused, and nothing is left behind."""
     shared = await cloud.must("GET", "/network/v2.0/networks?name=shared", who="bob")
