@@ -213,7 +213,7 @@ async def test_a_marker_of_another_project_is_one_that_does_not_exist(cloud: Clo
 
 
 async def test_who_is_shown_an_image_may_not_change_it(cloud: Cloud) -> None:
-    """An image shared with gamma, and one that everybody sees: the share's own status is all there is to say."""
+    """An image shared with gamma and one everybody sees: the share's own status is all there is to say."""
     own_word = "PUT /image/v2/images/{image_id}/members/{member_id}"
     community = {"name": f"{MARK}-community", "visibility": "community"}
     seen_by_all = await cloud.must("POST", "/image/v2/images", community, who="alice")
