@@ -80,6 +80,8 @@ def _summary(found: list[tuple[str, str]]) -> str:
 async def _play(cloud: Cloud, hand: list[Attack], judge: Judge, found: list[tuple[str, str]]) -> None:
     async with cloud.wire() as wire:
         for attack in hand:
+            if cloud.ended():
+                return  # every command would now take its whole time to fail
             fault = await _fault(cloud, wire, attack, judge)
             if fault:
                 found.append((f"{attack.place.name} [{attack.label}] as {attack.who or 'nobody'}", fault))
