@@ -7,7 +7,6 @@ asyncpg and the event loop take by themselves, and what a worker uses more is wh
 """
 
 import asyncio
-import gc
 import pickle
 import sys
 from collections import deque
@@ -25,6 +24,7 @@ from msgspec import Struct
 
 from bench.meter import used_s
 from bench.recording import COMMIT, PUBLISH, READ, TAKE, Step
+from process.run import calm_collector
 
 PREFETCH: Final = 200
 
@@ -123,7 +123,7 @@ async def main(errand: Errand) -> None:
     steps: list[Any] = list(read(errand.recording))
     wires = Wires()
     await wires.open(errand, {step[1] for step in steps if step[0] == TAKE})
-    gc.freeze()
+    calm_collector()
     used = await repeat(wires, steps)
     print(msgspec.json.encode(used).decode(), flush=True)
 

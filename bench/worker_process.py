@@ -22,6 +22,7 @@ from cli.parts import seal_with
 from process.clock import SystemClock
 from process.logs import set_up_logs
 from process.metrics import Metrics
+from process.run import calm_collector
 from store.pool import open_pool
 from store.turns import PostgresTurnStore
 
@@ -61,6 +62,7 @@ async def lines() -> asyncio.StreamReader:
 
 async def main(order: Order) -> None:
     """Work until standard input ends."""
+    calm_collector()
     set_up_logs(style="json", level="warning", access_log="")
     clock = SystemClock()
     pool = await open_pool(order.database, connections_max=6, settings={"role": "starling_worker"})

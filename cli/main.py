@@ -20,6 +20,7 @@ from gateway.commands import Unavailable
 from hostagent.drivers.load import DriverNotInstalledError, DriverOptionsError
 from hostagent.identity import IdentityError
 from hostagent.journal import JournalCorrupt
+from process.run import calm_collector
 from process.secret import SecretsError, password
 from process.settings import SettingsError
 from store.embedded import EmbeddedPostgresError
@@ -178,6 +179,7 @@ def main() -> None:
     try:
         wiring = Wiring.from_environment()
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        calm_collector()
         code = asyncio.run(arguments.action(wiring, arguments))
     except _EXPECTED as error:
         print(f"starling: {error}", file=sys.stderr)

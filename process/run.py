@@ -6,6 +6,7 @@ all of them together; a second signal cuts the draining short.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
@@ -19,6 +20,8 @@ DRAIN_MAX_S: Final = 15.0
 """For all parts together."""
 CANCEL_MAX_S: Final = 5.0
 """For one part to end after it was cancelled."""
+COLLECT_EVERY: Final = 50_000
+"""New objects between two looks of the collector at the youngest (Python's own: 700)."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,6 +35,16 @@ class Part(Struct, frozen=True):
     run: Callable[[], Awaitable[None]]
     drain: Callable[[], Awaitable[None]] | None = None
     fatal: tuple[type[Exception], ...] = ()
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look seldom.
+
+    Nearly all that a process makes is freed by reference counts; messages and states are immutable and can
+    hold no cycle. Python's own interval costs a busy worker a tenth of its time.
+    """
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 50)
 
 
 async def run_parts(
