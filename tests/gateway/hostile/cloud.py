@@ -35,6 +35,7 @@ from tests.gateway.hostile.wire import Answer, Wire
 ADMIN_PASSWORD = "admin-secret-of-this-test"
 PASSWORD = "correct horse battery staple"
 HOSTS = 2
+PARTITIONS = 4
 SETTLE_MAX_S = 30.0
 
 # Rows that live of themselves: leases, heartbeats, messages on their way.
@@ -215,7 +216,7 @@ async def open_cloud(database: str, folder: Path) -> AsyncIterator[Cloud]:
             state=str(folder),
             database_url=database,
             hypervisor="simulated",
-            partitions=4,
+            partitions=PARTITIONS,
             simulated_latency=0.0,
             admin_password=ADMIN_PASSWORD,
             demo_password=PASSWORD,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from msgspec import structs
 
 from tests.gateway.hostile.cloud import Cloud
 from tests.gateway.hostile.route import Place, places
@@ -92,7 +93,8 @@ MANY: Final = {
     "GET /compute/v2.1/flavors": 2,
     "GET /compute/v2.1/os-hypervisors": 2,
     "GET /compute/v2.1/os-simple-tenant-usage": 2,
-    "GET /v1/operations": 2,
+    "GET /v1/operations": 1,
+    "GET /v1/events": 4,
 }
 """Lists whose parameters each get all the values, or every second one."""
 FEW: Final = 12
@@ -142,7 +144,9 @@ async def test_a_compute_path_with_a_strange_project_is_refused(cloud: Cloud) ->
 
 def filters(place: Place) -> Iterator[str]:
     """The list's parameters with hostile values, not the same ones for each."""
-    for n, name in enumerate(NAMES[place.api.name]):
+    declared = structs.fields(place.route.query) if place.route.query is not None else ()
+    names = dict.fromkeys((*(field.encode_name for field in declared), *NAMES[place.api.name]))
+    for n, name in enumerate(names):
         step = MANY.get(place.name, FEW)
         for value in VALUES[n % step :: step]:
             yield f"{name}={value}"

@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from tests.gateway.hostile.cloud import Cloud
+from gateway.own.cursor import encode
+from tests.gateway.hostile.cloud import PARTITIONS, Cloud
 from tests.gateway.hostile.furnish import COMPUTE, MARK, NOWHERE, server_body
 from tests.gateway.hostile.route import Place, places
 from tests.gateway.hostile.sample import ACTION, SSH_KEY, samples, takes_json
@@ -172,10 +173,16 @@ QUERIES: Final = (
     "all_tenants=1", "all_projects=true", "deleted=true", "visibility=all", "member_status=all",
     "os_hidden=true", f"name={MARK}", "name=.*", "name=in:", "detailed=1", "status=ACTIVE",
     "fields=id&fields=name&fields=project_id", "sort_key=project_id", "sort_key=host", "page_reverse=True",
-    "changes-since=1970-01-01T00:00:00Z", "limit=0", "limit=1000", "effective", "include_names=1",
+    "all_projects=1", "changes-since=1970-01-01T00:00:00Z", "limit=0", "limit=1000", "effective",
+    "include_names=1",
 )  # fmt: skip
 OWNER_WORDS: Final = ("project_id", "tenant_id", "owner", "project", "scope.project.id", "tenant", "member")
 USER_WORDS: Final = ("user_id", "user.id", "user")
+
+
+def subjects(cloud: Cloud) -> list[str]:
+    """What events and operations of the first project are about."""
+    return [f"instance/{cloud.things['compute:servers']}", f"image/{cloud.things['image:images']}"]
 
 
 def tricks(cloud: Cloud) -> Iterator[Attack]:
@@ -185,6 +192,7 @@ def tricks(cloud: Cloud) -> Iterator[Attack]:
         *(f"{word}={cloud.projects['alpha']}" for word in OWNER_WORDS),
         *(f"{word}={cloud.users['alice']}" for word in USER_WORDS),
         *(f"id={thing}" for thing in set(cloud.things.values())),
+        *(f"subject={subject}" for subject in subjects(cloud)),
     ]
     for place in places():
         if place.route.method == "GET" and not place.parameters:
@@ -195,6 +203,22 @@ def tricks(cloud: Cloud) -> Iterator[Attack]:
 
 async def test_no_query_widens_a_list_to_another_project(cloud: Cloud) -> None:
     await nothing_changes(cloud, tricks(cloud), refused(cloud))
+
+
+async def test_events_from_the_beginning_tell_a_project_of_itself_only(cloud: Cloud) -> None:
+    start = encode([0] * PARTITIONS)
+    everything = [f"after={start}", *(f"after={start}&subject={subject}" for subject in subjects(cloud))]
+    place = next(place for place in places() if place.name == "GET /v1/events")
+    work = (
+        Attack(place, query, f"/v1/events?{query}", who) for who in ("bob", "gus") for query in everything
+    )
+    await walk(cloud, work, refused(cloud))
+    heard = await cloud.call("GET", f"/v1/events?after={start}", who="rita")
+    assert cloud.things["compute:servers"] in heard.text
+    for numbers in ([2**62] * PARTITIONS, [0] * (PARTITIONS + 1), [0], [2**62, 0, 0, 0]):
+        answer = await cloud.call("GET", f"/v1/events?after={encode(numbers)}", who="bob")
+        assert answer.status in (200, 400), answer
+        assert not any(word in answer.text for word in secrets(cloud))
 
 
 async def test_a_marker_of_another_project_is_one_that_does_not_exist(cloud: Cloud) -> None:
