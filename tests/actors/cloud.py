@@ -39,7 +39,7 @@ from protocol.command import Command, Tick
 from protocol.guest import GuestState, PowerState
 from protocol.host import EnrolHost
 from protocol.ids import address, ident_of, kind_of
-from protocol.instance import Amount, CreateInstance, PlaceInstance, ReleaseHost, ReturnQuota
+from protocol.instance import Amount, ClaimHost, CreateInstance, PlaceInstance, ReleaseHost, ReturnQuota
 from protocol.message import Message
 from protocol.scheduling import PlacementProposed
 from tests.actors.stage import ADMIN, GATEWAY, HOSTS, NOW, PROJECT_ID, inventory
@@ -159,11 +159,16 @@ class Cloud:
             return
         assert after is not None
         assert after.version == (before.version if before else 0) + 1
-        KINDS[kind_of(to)].columns(after)
+        kind = KINDS[kind_of(to)]
+        kind.columns(after)
+        if after.task is not None:
+            limit = kind.under_way(after.task).deadlines[after.task.state]
+            assert after.task.deadline <= self.now + limit, "a step without end"
         if isinstance(after, Instance):
             if isinstance(before, Instance):
                 assert before.life != GONE, "what is gone has changed"
-                assert after.generation >= before.generation
+                claims = [send.message for send in decision.sends if isinstance(send.message, ClaimHost)]
+                assert after.generation == before.generation + len(claims), "every claim is a new generation"
             spawns = [send.message for send in decision.sends if isinstance(send.message, SpawnGuest)]
             assert not spawns or after.life != GONE
             assert all(order.generation == after.generation for order in spawns)
