@@ -251,11 +251,12 @@ UNREACHED = {("delete", "destroy_another"), ("delete", "note_freed")}
 """Rows for instances on two hosts at once: nothing migrates yet."""
 
 
-def wander(seed: int) -> None:
-    """One long walk, and home."""
-    chance = random.Random(seed)
-    machine = ActorsUnderAnyOrder()
-    machine.begin(there=chance.randrange(4))
+Moves = list[tuple[int, Callable[[], bool], Callable[[], None]]]
+"""How often, when it can be, and what."""
+
+
+def moves_of(machine: "ActorsUnderAnyOrder", chance: random.Random) -> Moves:
+    """What may happen on one walk, with frequencies that differ from walk to walk."""
     there = machine.cloud
     orders_fail, flows = chance.choice([0.1, 0.4, 0.9]), chance.choice([0, 4])
     for agent in there.agents.values():
@@ -269,12 +270,18 @@ def wander(seed: int) -> None:
         fails = chance.random() < orders_fail
         machine.mail_arrives(pick=pick(), keep=chance.random() < 0.25, fails=fails)
 
+    def lie() -> None:
+        off = (chance.randint(-1, 1), chance.randint(-2, 2))
+        machine.somebody_speaks_of_something_else(
+            kind=chance.choice(FORGED), pick=pick(), host=pick() % 3, off=off
+        )
+
     def go_on() -> None:
         machine.it_goes_on_until_something(
             steps=chance.randrange(12), then=chance.choice(["well", "fails", "is lost", "is late"])
         )
 
-    moves: list[tuple[int, Callable[[], bool], Callable[[], None]]] = [
+    return [
         (1, lambda: len(there.instances()) < INSTANCES_MAX, machine.create),
         (
             2,
@@ -288,25 +295,12 @@ def wander(seed: int) -> None:
         ),
         (1, lambda: bool(machine.said), lambda: machine.say_again(pick=pick())),
         (6, lambda: bool(there.streams), lambda: machine.streams_flow(pick=pick(), many=2)),
-        (
-            6,
-            lambda: bool(there.mail),
-            deliver,
-        ),
+        (6, lambda: bool(there.mail), deliver),
         (1, lambda: bool(there.mail), lambda: machine.mail_is_lost(pick=pick())),
         (1, lambda: bool(there.old), lambda: machine.old_mail_arrives_again(pick=pick(), fails=False)),
         (delay, lambda: True, lambda: machine.time_passes(pick=pick(), busy=chance.random() < 0.7)),
         (1, lambda: True, lambda: machine.a_host_reports(pick=pick())),
-        (
-            1,
-            lambda: bool(there.instances()),
-            lambda: machine.somebody_speaks_of_something_else(
-                kind=chance.choice(FORGED),
-                pick=pick(),
-                host=pick() % 3,
-                off=(chance.randint(-1, 1), chance.randint(-2, 2)),
-            ),
-        ),
+        (1, lambda: bool(there.instances()), lie),
         (3, lambda: True, lambda: machine.a_host_lives(pick=pick())),
         (flows, lambda: bool(there.mail), go_on),
         (
@@ -315,6 +309,14 @@ def wander(seed: int) -> None:
             lambda: machine.a_guest_moves_by_itself(pick=pick(), power=chance.choice(POWERS)),
         ),
     ]
+
+
+def wander(seed: int) -> None:
+    """One long walk, and home."""
+    chance = random.Random(seed)
+    machine = ActorsUnderAnyOrder()
+    machine.begin(there=chance.randrange(4))
+    moves, there = moves_of(machine, chance), machine.cloud
     for _ in range(STEPS):
         open_now = [(weight, move) for weight, possible, move in moves if possible()]
         (move,) = chance.choices([move for _, move in open_now], [weight for weight, _ in open_now])
