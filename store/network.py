@@ -4,14 +4,16 @@ Every function takes a connection and leaves the transaction to the caller. List
 store.network_list; no policy and no HTTP here.
 
 An address is taken from ``free_address`` with SKIP LOCKED, so allocations do not wait for each other;
-one in BLOCK of them moves the pool's counter and holds that row until its transaction ends. The primary
-key of ``address`` is the last word, whatever the other two tables say.
+one in BLOCK of them moves the pool's counter and holds that row until its transaction ends. Its MAC is
+locally administered and derives from it, the network's checksum mixed in: no two ports of a network meet.
+The primary key of ``address`` is the last word, whatever the other two tables say.
 """
 
 import ipaddress
 import uuid
 import zlib
-from typing import Final
+from contextlib import AsyncExitStack
+from typing import Final, NamedTuple
 
 import asyncpg
 from msgspec import Struct
@@ -73,12 +75,6 @@ def shared_network_id() -> str:
     return str(uuid.uuid5(_SPACE, "network/shared"))
 
 
-def mac_of(network: str, ip: ipaddress.IPv4Address) -> str:
-    """A locally administered MAC, one per address of a network: no two ports of it can meet."""
-    tail = int(ip) ^ zlib.crc32(network.encode())
-    return ":".join(f"{byte:02x}" for byte in b"\xfa\x16" + tail.to_bytes(4))
-
-
 async def bootstrap(c: Connection, *, admin_project: str, clock: Clock) -> None:
     """Make the shared network of a new cloud; an existing one is left as it is."""
     network, subnet = shared_network_id(), str(uuid.uuid5(_SPACE, "subnet/shared"))
@@ -123,14 +119,6 @@ SELECT p.id, p.mac_address, a.subnet_id, coalesce(host(a.ip), '') AS ip
 FROM network.port p LEFT JOIN network.address a ON a.port_id = p.id
 WHERE p.device_id = $1 AND p.network_id = $2 AND p.for_device ORDER BY a.ip LIMIT 1
 """
-_TAKE: Final = """
-WITH chosen AS (
-    SELECT subnet_id, ip FROM network.free_address WHERE subnet_id = $1 ORDER BY ip LIMIT 1
-    FOR UPDATE SKIP LOCKED
-)
-DELETE FROM network.free_address f USING chosen
-WHERE f.subnet_id = chosen.subnet_id AND f.ip = chosen.ip RETURNING host(f.ip)
-"""
 _OPEN_BLOCK: Final = """
 WITH moved AS (
     UPDATE network.pool p SET opened = least(p.opened + $2, p.size)
@@ -146,14 +134,30 @@ WITH moved AS (
 )
 SELECT true FROM moved
 """
-_INSERT_PORT: Final = """
-WITH made AS (
+_MAKE: Final = """
+, made AS (
     INSERT INTO network.port (id, network_id, project_id, mac_address, device_id, device_owner, for_device,
                               created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, true, $9, $9)
+    SELECT $1, $2, $3, 'fa:16:' || regexp_replace(
+               lpad(to_hex((chosen.ip - '0.0.0.0'::inet) # $4::bigint), 8, '0'),
+               '(..)(..)(..)(..)', '\\1:\\2:\\3:\\4'),
+           $5, $6, true, $7, $7
+    FROM chosen RETURNING mac_address
+), gone AS (
+    DELETE FROM network.free_address f USING chosen WHERE f.subnet_id = $8 AND f.ip = chosen.ip
+), held AS (
+    INSERT INTO network.address (subnet_id, ip, port_id) SELECT $8, chosen.ip, $1 FROM chosen
 )
-INSERT INTO network.address (subnet_id, ip, port_id) VALUES ($7, $8::text::inet, $1)
+SELECT $1 AS id, made.mac_address, $8 AS subnet_id, host(chosen.ip) AS ip FROM made, chosen
 """
+_MAKE_ANY: Final = f"""
+WITH chosen AS (
+    SELECT f.ip FROM network.free_address f
+    WHERE f.subnet_id = $8 AND NOT EXISTS (
+        SELECT FROM network.address a WHERE a.subnet_id = $8 AND a.ip = f.ip)
+    ORDER BY f.ip LIMIT 1 FOR UPDATE SKIP LOCKED
+){_MAKE}"""  # noqa: S608  two constants
+_MAKE_THIS: Final = f"WITH chosen AS (SELECT $9::text::inet AS ip){_MAKE}"
 _GIVE_BACK: Final = """
 WITH ports AS (
     DELETE FROM network.port WHERE id = ANY($1::text[]) RETURNING id
@@ -173,22 +177,20 @@ async def allocate_port(
 ) -> tuple[GuestNic, str]:
     """The instance's port on a network, made if it has none there yet, and the network's name.
 
-    ``network`` None chooses: the project's only network or, without one, the default of the shared. The
-    caller's transaction holds the address; keep it short.
+    ``network`` None chooses: the project's only network or, without one, the default of the shared. The port
+    is made by one statement; in a transaction of the caller's it is a savepoint of its own.
     Raises NetworkNotFound, NetworkAmbiguous, AddressesExhausted, AddressInUse or AddressInvalid.
     """
     subnets = await _subnets_for(c, project, network)
-    existing = await c.fetchrow(_EXISTING, instance, subnets[0].network)
-    if existing is not None:
-        return _nic_of(existing, subnets)
+    wanted = _Wanted(clock.uuid(), project, instance, clock.now(), fixed_ip)
     for _ in range(_RETRIES_MAX):
         try:
-            async with c.transaction():
-                if fixed_ip is None:
-                    return await _any_address(c, subnets, project, instance, clock)
-                return await _this_address(c, subnets, fixed_ip, project, instance, clock)
+            async with AsyncExitStack() as scope:
+                if c.is_in_transaction():
+                    await scope.enter_async_context(c.transaction())
+                return await (_any_address if fixed_ip is None else _this_address)(c, subnets, wanted)
         except asyncpg.UniqueViolationError as error:
-            # Somebody else committed meanwhile: the same port, or another one with this address.
+            # The instance has its port already, or somebody else took this address meanwhile.
             existing = await c.fetchrow(_EXISTING, instance, subnets[0].network)
             if existing is not None:
                 return _nic_of(existing, subnets)
@@ -251,63 +253,51 @@ async def _subnets_for(c: Connection, project: str, network: str | None) -> list
     ]
 
 
-async def _any_address(
-    c: Connection, subnets: list[SubnetRow], project: str, instance: str, clock: Clock
-) -> tuple[GuestNic, str]:
+class _Wanted(NamedTuple):
+    """A port to be made."""
+
+    port: str
+    project: str
+    instance: str
+    now: float
+    fixed_ip: str | None
+
+    def on(self, subnet: SubnetRow) -> tuple[str | float | None, ...]:
+        """The parameters of _MAKE."""
+        mask = zlib.crc32(subnet.network.encode())
+        owner = f"{COMPUTE_OWNER}nova"
+        return (
+            self.port, subnet.network, self.project, mask, self.instance, owner, self.now, subnet.subnet,
+        )  # fmt: skip
+
+
+async def _any_address(c: Connection, subnets: list[SubnetRow], wanted: _Wanted) -> tuple[GuestNic, str]:
+    """The first free address, opening blocks of the pools as needed."""
     for subnet in subnets:
-        while (ip := await _taken(c, subnet)) is not None:
-            held = await c.fetchval(
-                "SELECT true FROM network.address WHERE subnet_id = $1 AND ip = $2::text::inet",
-                subnet.subnet,
-                ip,
-            )
-            if held is None:
-                return await _made(c, subnet, ip, project, instance, clock)
+        while True:
+            row = await c.fetchrow(_MAKE_ANY, *wanted.on(subnet))
+            if row is not None:
+                return _nic_of(row, subnets)
+            if not await c.fetchval(_OPEN_BLOCK, subnet.subnet, BLOCK):
+                break
     raise AddressesExhausted(f"No more IP addresses available on network {subnets[0].network}.")
 
 
-async def _taken(c: Connection, subnet: SubnetRow) -> str | None:
-    """An address out of the free ones, opening blocks of the pool as needed; None when it is empty."""
-    while True:
-        ip: str | None = await c.fetchval(_TAKE, subnet.subnet)
-        if ip is not None or not await c.fetchval(_OPEN_BLOCK, subnet.subnet, BLOCK):
-            return ip
-
-
-async def _this_address(
-    c: Connection, subnets: list[SubnetRow], fixed_ip: str, project: str, instance: str, clock: Clock
-) -> tuple[GuestNic, str]:
+async def _this_address(c: Connection, subnets: list[SubnetRow], wanted: _Wanted) -> tuple[GuestNic, str]:
+    """The address asked for. Raises AddressInvalid."""
     try:
-        ip = ipaddress.IPv4Address(fixed_ip)
+        ip = ipaddress.IPv4Address(wanted.fixed_ip or "")
     except ValueError as error:
-        raise AddressInvalid(f"{fixed_ip[:64]!r} is not an IPv4 address.") from error
+        raise AddressInvalid(f"{str(wanted.fixed_ip)[:64]!r} is not an IPv4 address.") from error
     for subnet in subnets:
         cidr = ipaddress.IPv4Network(subnet.cidr)
         if ip not in cidr:
             continue
         if ip in (cidr.network_address, cidr.broadcast_address) or str(ip) == subnet.gateway:
             raise AddressInvalid(f"Address {ip} of subnet {subnet.subnet} is not for ports.")
-        await c.execute(
-            "DELETE FROM network.free_address WHERE subnet_id = $1 AND ip = $2::text::inet",
-            subnet.subnet,
-            str(ip),
-        )
-        return await _made(c, subnet, str(ip), project, instance, clock)
+        made = await c.fetch(_MAKE_THIS, *wanted.on(subnet), str(ip))
+        return _nic_of(made[0], subnets)
     raise AddressInvalid(f"Address {ip} is in no subnet of network {subnets[0].network}.")
-
-
-async def _made(
-    c: Connection, subnet: SubnetRow, ip: str, project: str, instance: str, clock: Clock
-) -> tuple[GuestNic, str]:
-    """Insert the port with its address. Raises UniqueViolationError when either is there already."""
-    port = clock.uuid()
-    mac = mac_of(subnet.network, ipaddress.IPv4Address(ip))
-    owner = f"{COMPUTE_OWNER}nova"
-    await c.execute(
-        _INSERT_PORT,
-        *(port, subnet.network, project, mac, instance, owner, subnet.subnet, ip, clock.now()),
-    )
-    return _nic(subnet, port, mac, ip)
 
 
 def _nic_of(row: asyncpg.Record, subnets: list[SubnetRow]) -> tuple[GuestNic, str]:

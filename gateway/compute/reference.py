@@ -149,7 +149,10 @@ async def check_zone(connection: Connection, zone: str) -> None:
 async def allocate_ports(
     connection: Connection, project: str, instance: str, wanted: Sequence[WantedNetwork], clock: Clock
 ) -> tuple[tuple[GuestNic, ...], dict[str, str]]:
-    """The server's cards and the names of their networks. Raises Problem 400, 403 or 409."""
+    """The server's cards and the names of their networks. Raises Problem 400, 403 or 409.
+
+    What was made before a Problem stays: the caller gives it back.
+    """
     nics: list[GuestNic] = []
     names: dict[str, str] = {}
     for one in wanted:

@@ -92,10 +92,10 @@ async def _create_all(request: Request, plan: Plan, parts: list[Part], begun: li
 async def _create(request: Request, plan: Plan, part: Part) -> None:
     """Begin one server; its ports are given back when it is refused. Raises Problem or Unavailable."""
     by = request.said_by()
-    wanted = await _request_of(request, plan, part)
-    create = CreateInstance(by=by, instance=part.instance, request=wanted)
-    reserve = ReserveQuota(by=by, limits=plan.limits, then=create)
     try:
+        wanted = await _request_of(request, plan, part)
+        create = CreateInstance(by=by, instance=part.instance, request=wanted)
+        reserve = ReserveQuota(by=by, limits=plan.limits, then=create)
         await request.command(address("project", by.project), reserve, part.operation)
     except Problem:
         async with request.services.pool.acquire() as connection, connection.transaction():
@@ -109,7 +109,7 @@ async def _request_of(request: Request, plan: Plan, part: Part) -> ServerRequest
     nics: tuple[GuestNic, ...] = ()
     names: dict[str, str] = {}
     if plan.networks:
-        async with services.pool.acquire() as connection, connection.transaction():
+        async with services.pool.acquire() as connection:
             nics, names = await allocate_ports(
                 connection, request.caller.project_id, part.instance, plan.networks, services.clock
             )
