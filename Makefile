@@ -12,9 +12,12 @@ SEEDS ?= 2000
 ONLY ?=
 TENANTS ?= 120
 TESTS ?=
+SUITE ?= identity
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
+TEMPEST_VENV := .venv-tempest
 STATE = $(or $(STARLING_STATE),.starling)
 INPUTS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
@@ -33,11 +36,12 @@ ifneq ($(STARLING_STATE),)
 export STARLING_STATE
 endif
 
-.PHONY: help up test check sim chaos judges bench schemas constraints clean libvirt test-system
+.PHONY: help up test check sim chaos judges bench tempest schemas constraints tempest-constraints clean libvirt \
+	test-system
 
 help:  ## this text
 	@echo 'make TARGET [NAME=VALUE ...]'
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 21
 
 up: $(VENV)/.program $(if $(filter libvirt,$(HYPERVISOR)),libvirt)  ## the whole cloud in one process: [HYPERVISOR=libvirt|simulated] [HOSTS=3] [PORT=8774] [STARLING_STATE=.starling]
 	@$(if $(filter libvirt,$(HYPERVISOR)),export STARLING_LIBVIRT_URI="$$(tools/libvirt-uri $(BIN)/python '$(STATE)')"; )exec $(BIN)/starling up
@@ -65,15 +69,21 @@ judges: $(VENV)/.developer  ## the longer judges: every mutant of the simulation
 bench: $(VENV)/.developer  ## measure: [ONLY=name]
 	$(BIN)/python -m bench $(ONLY)
 
+tempest: $(VENV)/.program $(TEMPEST_VENV)/.installed  ## OpenStack's own tests against a private cloud, or that of OS_*: [SUITE=identity] [TESTS=regex] [WORKERS=2]
+	$(BIN)/python -m tools.tempest --suite '$(SUITE)' --tests '$(TESTS)' --workers '$(WORKERS)'
+
 schemas: $(VENV)/.developer  ## write tests/golden/messages.json anew
 	$(BIN)/python tools/write_schemas.py
 
 constraints: $(VENV)/.python  ## resolve all dependencies anew and write constraints.txt
 	tools/write-constraints $(PYTHON)
 
+tempest-constraints:  ## the same for the tests of OpenStack: tools/tempest/constraints.txt
+	tools/tempest/write-constraints $(PYTHON)
+
 clean:  ## remove .venv and caches, end a libvirtd that `make up` started; .starling stays
 	@if [ -e '$(STATE)/libvirtd/pid' ]; then $(PYTHON) tools/start_libvirtd.py stop '$(STATE)/libvirtd'; fi
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TEMPEST_VENV) .tempest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 libvirt: $(VENV)/.program
@@ -91,6 +101,12 @@ $(VENV)/.program: $(VENV)/.python $(INPUTS)
 	@echo 'Installing Starling into $(VENV)'
 	@$(PIP) setuptools
 	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(TEMPEST_VENV)/.installed: tools/tempest/requirements.txt tools/tempest/constraints.txt
+	@echo 'Installing Tempest into $(TEMPEST_VENV)'
+	@tools/make-venv $(PYTHON) $(TEMPEST_VENV)
+	@$(TEMPEST_VENV)/bin/python -m pip install -qq -c tools/tempest/constraints.txt -r tools/tempest/requirements.txt
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.python $(INPUTS)
