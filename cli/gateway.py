@@ -16,6 +16,7 @@ from gateway.image.sweep import sweep_forever
 from gateway.network.upkeep import free_forever
 from gateway.own.tail import EventTail
 from gateway.policy import Policy
+from gateway.policy_file import apply_file, reloading
 from gateway.route import rules_of
 from gateway.services import GatewaySettings, Services
 from process.health import add_health, serve
@@ -58,7 +59,7 @@ class Gateway:
             commands=self.commands,
             tokens=self.tokens,
             passwords=self.passwords,
-            policy=Policy(rules_of(APIS)),
+            policy=_policy(wiring),
             metrics=wiring.metrics.request,
             images=self.images,
             url_key=bytes.fromhex(secrets.url_key),
@@ -112,6 +113,16 @@ class Gateway:
             Part(f"{self.name}-images", self._sweep),
             Part(f"{self.name}-ports", self._free_ports),
         ]
+
+
+def _policy(wiring: Wiring) -> Policy:
+    """The rules with the operator's own in their place, read again on SIGHUP. Raises PolicyError."""
+    policy = Policy(rules_of(APIS))
+    if wiring.settings.policy_file:
+        path = Path(wiring.settings.policy_file)
+        apply_file(policy, path)
+        wiring.reloads.append(reloading(policy, path, wiring.log))
+    return policy
 
 
 async def make_gateway(wiring: Wiring) -> Gateway:

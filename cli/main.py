@@ -13,10 +13,12 @@ from bus.enrolment import enrol_role
 from bus.mailbox import BusUnavailable
 from cli.bootstrap import prepare_database, write_credentials
 from cli.enrol import enrol
+from cli.policy import add_check_arguments, add_show_arguments, check, show
 from cli.roles import run_agent, run_gateway, run_scheduler, run_worker
 from cli.up import up
 from cli.wiring import Wiring
 from gateway.commands import Unavailable
+from gateway.policy import PolicyError
 from hostagent.drivers.load import DriverNotInstalledError, DriverOptionsError
 from hostagent.identity import IdentityError
 from hostagent.journal import JournalCorrupt
@@ -42,6 +44,7 @@ _EXPECTED = (
     BusUnavailable,
     StoreUnavailable,
     Unavailable,
+    PolicyError,
     OSError,
 )
 _EPILOG = """settings come from $STARLING_CONFIG (TOML) and STARLING_* variables; see docs/operations.md"""
@@ -97,7 +100,23 @@ def _parser() -> argparse.ArgumentParser:
     user = add(bus, "login", "Make a bus user with one role's rights; prints its password.", _bus_login)
     user.add_argument("role", choices=("gateway", "worker", "scheduler"))
     user.add_argument("name", help="the user's name")
+    policy = commands.add_parser("policy", help="Show and try out who may do what.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    text = "Show the rules as they hold, with the calls they decide."
+    add_show_arguments(add(policy, "show", text, _offline(show)))
+    text = "Say whether a caller may, and why; exit code 1 when not. Asks nothing of a running cloud."
+    add_check_arguments(add(policy, "check", text, _offline(check)))
     return parser
+
+
+def _offline(act: Callable[[str, argparse.Namespace], int]) -> Action:
+    """An action on the policy, which waits for nobody."""
+
+    async def action(wiring: Wiring, arguments: argparse.Namespace) -> int:
+        return act(wiring.settings.policy_file, arguments)
+
+    return action
 
 
 async def _bus_login(wiring: Wiring, arguments: argparse.Namespace) -> int:

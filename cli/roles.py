@@ -77,7 +77,7 @@ async def _serve(wiring: Wiring, parts: list[Part], checks: dict[str, Check]) ->
             add_health(app, checks, wiring.metrics, wiring.log)
             runner = await serve(app, wiring.settings.listen, port)
         wiring.log.info("process.started", parts=[part.name for part in parts], pid=os.getpid())
-        return await run_parts(parts, wiring.log)
+        return await run_parts(parts, wiring.log, reload=wiring.reload)
     finally:
         if runner is not None:
             await runner.cleanup()

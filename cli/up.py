@@ -92,7 +92,7 @@ async def _run(wiring: Wiring, base_url: str, began: float) -> int:
         await asyncio.Event().wait()
 
     parts = [*gateway.parts(), *agents, *schedulers, *workers, Part("welcome", welcome)]
-    return await run_parts(parts, wiring.log)
+    return await run_parts(parts, wiring.log, reload=wiring.reload)
 
 
 def _after(event: asyncio.Event, part: Part) -> Part:

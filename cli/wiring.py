@@ -4,6 +4,7 @@ The two buses and the two databases are chosen here and nowhere else.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,8 @@ class Wiring:
         self.clock: Clock = SystemClock()
         self.metrics = Metrics()
         self.broker = MemoryBroker() if not settings.amqp_url else None
+        self.reloads: list[Callable[[], None]] = []
+        """What SIGHUP has done again."""
         self._database_url = ""
         self._pools: list[Pool] = []
         self._buses: list[Bus] = []
@@ -107,6 +110,11 @@ class Wiring:
         return load_or_make(
             path, admin_password=settings.admin_password, demo_password=settings.demo_password
         )
+
+    def reload(self) -> None:
+        """Read again what may change while the process runs."""
+        for reload in self.reloads:
+            reload()
 
     async def close(self) -> None:
         """Close what was opened, newest first."""

@@ -2,7 +2,7 @@
 
 A part that raises is logged with its traceback and started again after a growing pause; what a part
 declares fatal ends the process. SIGINT and SIGTERM drain the parts in the order given, within a limit for
-all of them together; a second signal cuts the draining short.
+all of them together; a second signal cuts the draining short. SIGHUP has files read or opened again.
 """
 
 import asyncio
@@ -47,10 +47,18 @@ def calm_collector() -> None:
     gc.set_threshold(COLLECT_EVERY, 20, 50)
 
 
+def _nothing() -> None:
+    """A process that keeps nothing of a file."""
+
+
 async def run_parts(
-    parts: list[Part], log: FilteringBoundLogger, *, ready: Callable[[], None] | None = None
+    parts: list[Part],
+    log: FilteringBoundLogger,
+    *,
+    ready: Callable[[], None] | None = None,
+    reload: Callable[[], None] = _nothing,
 ) -> int:
-    """Run the parts until a signal or a fatal error; the process's exit code."""
+    """Run the parts until a signal or a fatal error; the process's exit code. ``reload`` answers SIGHUP."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     failed: list[str] = []
     loop = asyncio.get_running_loop()
@@ -62,6 +70,7 @@ async def run_parts(
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, reload)
 
     async def keep(part: Part) -> None:
         try:
@@ -78,7 +87,7 @@ async def run_parts(
     try:
         await _drain(parts, tasks, hurry, log)
     finally:
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
     return 1 if failed else 0
 

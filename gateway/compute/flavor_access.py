@@ -1,6 +1,6 @@
 """Which projects may use a private flavor. Source: Compute API reference, "Flavors access"."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,11 @@ from gateway.problem import Problem
 from gateway.request import Request, Response, forbidden
 from store.compute import FlavorRow, Taken, allow_flavor, disallow_flavor, flavor_projects
 from store.pool import Connection
+
+_RULES: Final = {
+    "addTenantAccess": "compute:flavors:add_access",
+    "removeTenantAccess": "compute:flavors:remove_access",
+}
 
 
 class TenantArgument(Body, frozen=True):
@@ -38,10 +43,10 @@ async def flavor_action(request: Request) -> Response:
     """``POST /flavors/{id}/action``: addTenantAccess, removeTenantAccess. The list is answered."""
     body: dict[str, msgspec.Raw] = request.body
     name = next(iter(body)) if len(body) == 1 else ""
-    if name not in ("addTenantAccess", "removeTenantAccess"):
+    rule = _RULES.get(name)
+    if rule is None:
         raise Problem(400, "The action of a flavor is addTenantAccess or removeTenantAccess.")
     project = decoded(TenantArgument, body[name]).tenant
-    rule = f"compute:flavors:{'add' if name == 'addTenantAccess' else 'remove'}_access"
     if not request.allows(rule):
         raise forbidden(rule)
     row = await flavor_of(request)

@@ -158,3 +158,21 @@ async def test_a_part_that_will_not_be_cancelled_does_not_hold_up_the_end(
     assert log.names() == ["part.stuck"]
     release.set()
     await asyncio.sleep(0)
+
+
+async def test_sighup_reads_again_and_ends_nothing(log: Recorder) -> None:
+    said: list[str] = []
+
+    def reload() -> None:
+        said.append("again")
+        if len(said) < 2:
+            os.kill(os.getpid(), signal.SIGHUP)
+        else:
+            interrupt()
+
+    async def begin() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await forever()
+
+    assert await run_parts([Part("p", begin)], bound(log), reload=reload) == 0
+    assert said == ["again", "again"]
