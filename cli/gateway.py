@@ -11,7 +11,8 @@ from gateway.app import make_app
 from gateway.bus_commands import BusCommands
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
-from gateway.image.store import FileStore
+from gateway.image.store import Stores
+from gateway.image.stores.load import make_stores
 from gateway.image.sweep import sweep_forever
 from gateway.network.upkeep import free_forever
 from gateway.own.tail import EventTail
@@ -19,8 +20,10 @@ from gateway.policy import Policy
 from gateway.policy_file import apply_file, reloading
 from gateway.route import rules_of
 from gateway.services import GatewaySettings, Services
+from process.clock import Clock
 from process.health import add_health, serve
 from process.run import Part
+from process.settings import Settings
 from store.pool import Pool
 from store.probe import clock_offset
 
@@ -42,9 +45,7 @@ class Gateway:
         )
         self.tokens = Tokens(pool, wiring.clock, [bytes.fromhex(key) for key in secrets.token_keys])
         self.passwords = Passwords()
-        folder = Path(settings.image_path) if settings.image_path else settings.state_path / "images"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.images = FileStore(folder)
+        self.images = _image_stores(settings, wiring.clock)
         self.events = EventTail(pool, wiring.log)
         self.services = Services(
             clock=wiring.clock,
@@ -85,6 +86,13 @@ class Gateway:
     async def _sweep(self) -> None:
         await sweep_forever(self._pool, self.images, self._wiring.clock, self._wiring.log)
 
+    async def _hold_stores(self) -> None:
+        """Stopped after all that use them, the stores let go of their connections."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.images.close()
+
     async def _free_ports(self) -> None:
         await free_forever(self._pool, self._wiring.clock, self._wiring.log)
 
@@ -111,6 +119,7 @@ class Gateway:
             Part(f"{self.name}-answers", self.commands.run),
             Part(f"{self.name}-revocations", self.tokens.listen),
             Part(f"{self.name}-images", self._sweep),
+            Part(f"{self.name}-stores", self._hold_stores),
             Part(f"{self.name}-ports", self._free_ports),
         ]
 
@@ -123,6 +132,15 @@ def _policy(wiring: Wiring) -> Policy:
         apply_file(policy, path)
         wiring.reloads.append(reloading(policy, path, wiring.log))
     return policy
+
+
+def _image_stores(settings: Settings, clock: Clock) -> Stores:
+    """The configured stores; without any, one folder. Raises DriverNotInstalledError, DriverOptionsError."""
+    if settings.image_stores:
+        return make_stores(settings.image_stores, settings.image_store_default, clock)
+    path = settings.image_path or str(settings.state_path / "images")
+    only = {"kind": "file", "description": "Files in a folder of the gateways.", "options": {"path": path}}
+    return make_stores({"file": only}, settings.image_store_default, clock)
 
 
 async def make_gateway(wiring: Wiring) -> Gateway:

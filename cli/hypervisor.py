@@ -6,7 +6,8 @@ from typing import Final
 
 from cli.wiring import Wiring
 from hostagent.driver import DriverError
-from hostagent.drivers.load import DriverContext, DriverNotInstalledError, load_driver
+from hostagent.drivers.load import DriverContext, load_driver
+from process.plugin import DriverNotInstalledError
 
 TRY_MAX_S: Final = 30.0
 

@@ -19,9 +19,9 @@ from cli.up import up
 from cli.wiring import Wiring
 from gateway.commands import Unavailable
 from gateway.policy import PolicyError
-from hostagent.drivers.load import DriverNotInstalledError, DriverOptionsError
 from hostagent.identity import IdentityError
 from hostagent.journal import JournalCorrupt
+from process.plugin import DriverNotInstalledError, DriverOptionsError
 from process.run import calm_collector
 from process.secret import SecretsError, password
 from process.settings import SettingsError

@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.commands import CommandClient
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
-from gateway.image.store import ImageStore, NoStore
+from gateway.image.store import Stores
 from gateway.own.tail import EventTail
 from gateway.policy import Policy
 from process.clock import Clock
@@ -50,6 +50,6 @@ class Services:
     passwords: Passwords
     policy: Policy
     metrics: Metrics = field(default=no_metrics)
-    images: ImageStore = field(default_factory=NoStore)
+    images: Stores = field(default_factory=Stores)
     url_key: bytes = field(default=b"", repr=False)
     events: EventTail | None = None

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal, get_type_hints
+from typing import Any, Final, Literal, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,6 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``amqp_url`` empty: the in-process bus. ``database_url`` empty: the embedded PostgreSQL; the three
     more special ones fall back to it. ``workers`` and ``schedulers`` count those of ``starling up``.
+    ``image_stores`` empty: one store named ``file`` at ``image_path``; as a variable it is JSON.
     """
 
     state: str = ".starling"
@@ -65,6 +66,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host_state: str = ""
     availability_zone: str = "nova"
     image_path: str = ""
+    image_stores: dict[str, dict[str, Any]] = {}
+    image_store_default: str = ""
     image_size_max_gib: int = 1024
     admin_password: str = ""
     demo_password: str = ""
@@ -89,6 +92,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def _redacted(name: str, value: object) -> object:
     if "password" in name:
         return "***" if value else ""
+    if isinstance(value, dict):
+        return dict.fromkeys(value, "***")  # the options of drivers hold secrets
     if not isinstance(value, str) or "://" not in value:
         return value
     secret = urlsplit(value).password
@@ -132,8 +137,11 @@ def _checked(given: dict[str, Any], sources: Mapping[str, str]) -> Settings:
             hint = f"did you mean {close}?" if close else "docs/operations.md lists them."
             raise SettingsError(f"{sources[key]}: there is no setting {key!r}; {hint}")
         try:
-            values[key] = msgspec.convert(value, hints[key], strict=False)
-        except msgspec.ValidationError as error:
+            if get_origin(hints[key]) is dict and isinstance(value, str):
+                values[key] = msgspec.json.decode(value, type=hints[key])
+            else:
+                values[key] = msgspec.convert(value, hints[key], strict=False)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
             wanted = getattr(hints[key], "__name__", str(hints[key]).replace("typing.", ""))
             raise SettingsError(f"{sources[key]}: {key} must be {wanted}: {error}") from error
     settings = Settings(**values)

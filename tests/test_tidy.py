@@ -4,6 +4,7 @@ A limit is loosened only in the tables below, with its reason.
 """
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,11 +29,15 @@ CHANCE_CALLS: Final = frozenset(
         *("random.Random", "Random"),
     }
 )
+POINTS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
 ENTRANCES: Final = {
     "cli.main": "the starling command",
     "store.memory": "the simulation's twin of store.turns",
-    "hostagent.drivers.libvirt.factory": "found by entry point",
-    "hostagent.drivers.simulated.driver": "found by entry point",
+    **{
+        target.partition(":")[0]: "found by entry point"
+        for group in POINTS.values()
+        for target in group.values()
+    },
 }
 
 

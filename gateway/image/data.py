@@ -21,7 +21,8 @@ from gateway.image.access import image_for_change, visible
 from gateway.image.inspect import Judged, Unsafe, judge
 from gateway.image.limits import UPLOADS_MAX
 from gateway.image.record import record_of
-from gateway.image.store import Sink, StoreFailed, StoreFull
+from gateway.image.send import send_data
+from gateway.image.store import Sink, StoreFailed, StoreFull, Writing
 from gateway.image.upload import Received, Receiver, refused
 from gateway.problem import Problem
 from gateway.request import Request, Response, forbidden
@@ -35,7 +36,6 @@ KEEP_S: Final = 10.0
 FINISH_TRIES: Final = 3
 GIVE_UP_S: Final = 5.0
 """How long the word of a failed upload may take: the client is waiting for its answer."""
-SEND_CHUNK_BYTES: Final = 1 << 20
 _INSPECTED: Final = frozenset({"bare", "docker"})
 _SIGNED: Final = ("host", "generation", "expires", "signature")
 
@@ -145,11 +145,11 @@ def _reason(error: BaseException) -> str:
 
 async def _carry(request: Request, ident: str, record: ImageRecord, upload: Upload) -> None:
     """From the first byte to the actor's word. Raises Problem or Unavailable."""
-    sink: Sink | None = None
+    sink: Writing | None = None
     try:
         sink = await request.services.images.begin(ident, upload.ident, request.body.length)
         received, judged = await _received(request, record, upload, sink)
-        location = await sink.commit()
+        await sink.commit()
     except BaseException as error:
         if sink is not None:
             await sink.abandon()
@@ -158,7 +158,7 @@ async def _carry(request: Request, ident: str, record: ImageRecord, upload: Uplo
             raise
         raise problem from error
     try:
-        await upload.finish(location, received, judged)
+        await upload.finish(sink.location, received, judged)
     except Problem:
         await sink.abandon()
         raise
@@ -224,32 +224,14 @@ async def get_file(request: Request) -> Response | web.StreamResponse:
     if row.location is None or row.status != "active":
         return Response(status=204)
     try:
-        path = await request.services.images.path_of(row.location)
+        data = await request.services.images.open(row.location)
     except StoreFailed as error:
         _log.error("image.store_failed", request_id=request.request_id, error=str(error))
         raise Problem(503, "The image store cannot be used now.", headers={"Retry-After": "5"}) from error
-    if path is None:
+    if data is None:
         _log.error("image.data_missing", image=row.id, location=row.location)
         raise Problem(404, f"The data of image {row.id} is not in the store.")
-    _check_range(request.raw, row.size_bytes or 0)
-    headers = {**request.answer_headers, "Content-Type": "application/octet-stream"}
-    checksum = msgspec.json.decode(row.view, type=_Sums).checksum
-    if checksum:
-        headers["Content-MD5"] = checksum
-    return web.FileResponse(path, chunk_size=SEND_CHUNK_BYTES, headers=headers)
-
-
-def _check_range(raw: web.Request, size_bytes: int) -> None:
-    """Raises Problem 416 for a range that is malformed or begins behind the end."""
-    if "If-Range" in raw.headers:
-        return  # the range is ignored when the condition fails
-    try:
-        start = raw.http_range.start
-    except ValueError:
-        start = size_bytes
-    if start is not None and start >= size_bytes:
-        headers = {"Content-Range": f"bytes */{size_bytes}"}
-        raise Problem(416, f"The requested range is not one of {size_bytes} bytes.", headers=headers)
+    return await send_data(request, data, msgspec.json.decode(row.view, type=_Sums).checksum or "")
 
 
 async def _downloadable(request: Request) -> ImageRow:

@@ -31,9 +31,17 @@ async def show_import(_: Request) -> Response:
 
 
 async def list_stores(request: Request) -> Response:
-    """The one store there is."""
-    store = request.services.images
-    return Response({"stores": [{"id": store.name, "description": store.description, "default": "true"}]})
+    """The stores, the default first among equals."""
+    stores = request.services.images
+    shown = [_store(store.name, store.description, default=store.name == stores.default) for store in stores]
+    return Response({"stores": shown})
+
+
+def _store(name: str, description: str, *, default: bool) -> dict[str, str]:
+    shown = {"id": name}
+    if description:
+        shown["description"] = description
+    return {**shown, "default": "true"} if default else shown
 
 
 async def not_implemented(_: Request) -> Response:

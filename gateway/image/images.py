@@ -68,7 +68,10 @@ async def create_image(request: Request) -> Response:
         raise Problem(409, f"An image with identifier {ident} already exists") from problem
     row = await _now(request, ident)
     location = f"{request.api_url}/v2/images/{ident}"
-    headers = {"Location": location, "OpenStack-image-store-ids": request.services.images.name}
+    headers = {
+        "Location": location,
+        "OpenStack-image-store-ids": ",".join(store.name for store in request.services.images),
+    }
     return Response(row.view.encode(), headers=headers)
 
 

@@ -1,30 +1,23 @@
-"""Where image data lies: the small driver interface, and the driver for a folder.
+"""Where image data lies: the small interface of a store's driver, and all stores of this cloud as one.
 
-Data is written under a name of its own and becomes visible at once or not at all. A driver knows
-nothing of records: which data is still wanted is told to ``sweep``. No HTTP here.
+A **key** names the data of one upload within a store, ``image.upload``; a **location** is ``store:key`` and
+is what an image's record keeps. Data becomes visible at once or not at all. A driver knows nothing of
+records: which data is still wanted is told to ``sweep``. No HTTP of the API here.
 """
 
-import asyncio
-import errno
-import os
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-THREADS: Final = 4
-"""Blocking calls of one store at the same time."""
-FREE_BYTES_MIN: Final = 256 << 20
-"""An upload that would leave less than this free is refused: the folder may share a disk."""
-_NAME: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}")
-_PART: Final = ".part"
-_SCHEME: Final = "file:"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from msgspec import Struct
 
-T = TypeVar("T")
+READ_BYTES: Final = 1 << 20
+"""Blocks of a read are about this large."""
+KEY: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}")
+"""What a key looks like: no driver is given another, and a sweep touches nothing else."""
+_SEPARATOR: Final = ":"
 
 
 class StoreFull(Exception):  # noqa: N818  named for what the client is told
@@ -42,181 +35,150 @@ class Sink(Protocol):
         """Append. Raises StoreFull or StoreFailed."""
         ...
 
-    async def commit(self) -> str:
-        """Make it durable and visible; its location. Raises StoreFull or StoreFailed."""
+    async def commit(self) -> None:
+        """Make it durable and visible. Raises StoreFull or StoreFailed."""
         ...
 
     async def abandon(self) -> None:
-        """Remove what was written. Never raises; what it cannot remove the sweep will."""
+        """Remove what was written, also after ``commit``. Never raises; the sweep removes what it cannot."""
         ...
 
 
-class ImageStore(Protocol):
-    """A place for image data. ``name`` is the id the API shows, ``description`` its sentence."""
+class ImageData(Protocol):
+    """Complete data of a store, ready to be read."""
 
-    name: str
-    description: str
-
-    async def begin(self, image: str, upload: str, length: int | None) -> Sink:
-        """Begin an upload of ``length`` bytes (None: not known). Raises StoreFull or StoreFailed."""
+    @property
+    def size_bytes(self) -> int:
+        """Its whole length."""
         ...
 
-    async def path_of(self, location: str) -> Path | None:
-        """The local file to send from; None when the data is not there. Raises StoreFailed."""
+    @property
+    def path(self) -> Path | None:
+        """The local file to send from, when the data is one."""
         ...
 
-    async def delete(self, location: str) -> None:
-        """Remove data; removing what is not there is no error. Raises StoreFailed."""
-        ...
+    def read(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """The bytes from ``start`` to before ``stop``, in blocks; both within the data.
 
-    async def sweep(self, wanted: AbstractSet[str], older_than: float) -> int:
-        """Remove data last written before ``older_than`` (epoch seconds) whose location is not wanted.
-
-        How many were removed. Raises StoreFailed.
+        Raises StoreFailed, also in the middle; it never ends short without saying so.
         """
         ...
 
 
-class NoStore:
-    """Stands where a gateway has no image store: records can be read, data not."""
+class ImageStore(Protocol):
+    """A store's driver. Any number of gateways use the same store at the same time."""
 
-    name = "none"
-    description = "This gateway has no image store."
+    async def begin(self, key: str, length: int | None) -> Sink:
+        """Begin an upload of ``length`` bytes (None: not known). Raises StoreFull or StoreFailed."""
+        ...
 
-    async def begin(self, image: str, upload: str, length: int | None) -> Sink:  # noqa: ARG002  as in the interface
-        raise StoreFailed(self.description)
+    async def open(self, key: str) -> ImageData | None:
+        """The data under this key; None when it is not there. Raises StoreFailed."""
+        ...
 
-    async def path_of(self, location: str) -> Path | None:  # noqa: ARG002  as in the interface
-        raise StoreFailed(self.description)
-
-    async def delete(self, location: str) -> None:  # noqa: ARG002  as in the interface
-        raise StoreFailed(self.description)
-
-    async def sweep(self, wanted: AbstractSet[str], older_than: float) -> int:  # noqa: ARG002  as in the interface
-        return 0
-
-
-class FileStore:
-    """Images as files of one folder, which several gateways may share."""
-
-    name = "file"
-    description = "Files in a folder of the gateways."
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="image-store")
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work in the store's threads; operating system errors become the store's own."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StoreFull("The image store has no room left.") from error
-            raise StoreFailed(f"image store: {error}") from error
-
-    async def begin(self, image: str, upload: str, length: int | None) -> Sink:
-        name = f"{image}.{upload.replace('-', '')}"
-        if _NAME.fullmatch(name) is None:
-            raise StoreFailed(f"not a name for data: {name[:100]!r}")
-        return FileSink(self, await self.run(lambda: self._create(name, length)))
-
-    def _create(self, name: str, length: int | None) -> "_Part":
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if length is not None and shutil.disk_usage(self._folder).free < length + FREE_BYTES_MIN:
-            raise OSError(errno.ENOSPC, "no room for the announced length")
-        path = self._folder / (name + _PART)
-        return _Part(
-            path, self._folder / name, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
-        )
-
-    async def path_of(self, location: str) -> Path | None:
-        path = self._path(location)
-        return path if await self.run(path.is_file) else None
-
-    async def delete(self, location: str) -> None:
-        path = self._path(location)
-        await self.run(lambda: path.unlink(missing_ok=True))
+    async def delete(self, key: str) -> None:
+        """Remove data; removing what is not there is no error. Raises StoreFailed."""
+        ...
 
     async def sweep(self, wanted: AbstractSet[str], older_than: float) -> int:
-        return await self.run(lambda: self._sweep(wanted, older_than))
+        """Remove data last written before ``older_than`` (epoch seconds) whose key is not wanted.
 
-    def close(self) -> None:
-        """Let the threads end once they are idle."""
-        self._threads.shutdown(wait=False)
+        How many were removed. Touches only what has a KEY for a name. Raises StoreFailed.
+        """
+        ...
 
-    def _path(self, location: str) -> Path:
-        name = location.removeprefix(_SCHEME)
-        if not location.startswith(_SCHEME) or _NAME.fullmatch(name) is None:
-            raise StoreFailed(f"not a location of this store: {location[:100]!r}")
-        return self._folder / name
+    async def close(self) -> None:
+        """Let go of threads and connections."""
+        ...
 
-    def _sweep(self, wanted: AbstractSet[str], older_than: float) -> int:
-        removed = 0
-        if not self._folder.is_dir():
-            return removed
-        for path in self._folder.iterdir():
-            # Only what has a name this driver gives: the folder may hold what is not ours.
-            ours = _NAME.fullmatch(path.name.removesuffix(_PART)) is not None
-            if not ours or _SCHEME + path.name in wanted:
-                continue
+
+class NamedStore(Struct, frozen=True):
+    """A store as the API shows it: ``name`` is its id, ``kind`` its driver's name."""
+
+    name: str
+    kind: str
+    description: str
+    driver: ImageStore
+
+
+class Stores:
+    """The cloud's stores. Data goes to the default unless another is named."""
+
+    def __init__(self, stores: Sequence[NamedStore] = (), default: str = "") -> None:
+        """Without ``default`` the first is it. Raises ValueError when there is none of that name."""
+        self._stores = {store.name: store for store in stores}
+        self.default = default or next(iter(self._stores), "")
+        if self.default and self.default not in self._stores:
+            raise ValueError(f"there is no image store {default!r}")
+
+    def __iter__(self) -> Iterator[NamedStore]:
+        return iter(self._stores.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._stores
+
+    async def begin(self, image: str, upload: str, length: int | None, *, store: str = "") -> "Writing":
+        """Begin an upload, both ids being UUIDs. Raises StoreFull or StoreFailed."""
+        name = store or self.default
+        key = f"{image}.{upload.replace('-', '')}"
+        if KEY.fullmatch(key) is None:
+            raise StoreFailed(f"not a key for data: {key[:100]!r}")
+        return Writing(f"{name}{_SEPARATOR}{key}", await self._driver(name).begin(key, length))
+
+    async def open(self, location: str) -> ImageData | None:
+        """The data at a location; None when it is not there. Raises StoreFailed."""
+        driver, key = self._at(location)
+        return await driver.open(key)
+
+    async def delete(self, location: str) -> None:
+        """Remove the data at a location. Raises StoreFailed."""
+        driver, key = self._at(location)
+        await driver.delete(key)
+
+    async def sweep(self, wanted: AbstractSet[str], older_than: float) -> int:
+        """Sweep every store of what is at no wanted location; one that fails keeps no other from it.
+
+        How many pieces were removed. Raises StoreFailed, after all were tried.
+        """
+        keys: dict[str, set[str]] = {name: set() for name in self._stores}
+        for name, key in map(split, wanted):
+            keys.setdefault(name, set()).add(key)
+        removed, failures = 0, []
+        for store in self:
             try:
-                if path.stat().st_mtime < older_than:
-                    path.unlink()
-                    removed += 1
-            except FileNotFoundError:
-                continue  # another gateway's sweep was faster
+                removed += await store.driver.sweep(keys[store.name], older_than)
+            except StoreFailed as error:
+                failures.append(f"{store.name}: {error}")
+        if failures:
+            raise StoreFailed("; ".join(failures))
         return removed
 
+    async def close(self) -> None:
+        """Close every driver."""
+        for store in self:
+            await store.driver.close()
 
-class _Part:
-    """An open file that is not visible yet."""
+    def _at(self, location: str) -> tuple[ImageStore, str]:
+        name, key = split(location)
+        if KEY.fullmatch(key) is None:
+            raise StoreFailed(f"not a location of image data: {location[:100]!r}")
+        return self._driver(name), key
 
-    def __init__(self, path: Path, final: Path, fd: int) -> None:
-        self.path, self.final, self.fd = path, final, fd
-
-    def write(self, block: bytes) -> None:
-        rest = memoryview(block)
-        while rest:
-            rest = rest[os.write(self.fd, rest) :]
-
-    def commit(self) -> None:
-        os.fsync(self.fd)
-        self.close()
-        self.path.rename(self.final)
-        folder = os.open(self.final.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def remove(self) -> None:
-        self.close()
-        self.path.unlink(missing_ok=True)
-        self.final.unlink(missing_ok=True)
+    def _driver(self, name: str) -> ImageStore:
+        if name not in self._stores:
+            raise StoreFailed(f"this gateway has no image store {name!r}")
+        return self._stores[name].driver
 
 
-class FileSink:
-    """An upload into a ``FileStore``."""
+def split(location: str) -> tuple[str, str]:
+    """A location's store and key."""
+    name, _, key = location.partition(_SEPARATOR)
+    return name, key
 
-    def __init__(self, store: FileStore, part: _Part) -> None:
-        self._store = store
-        self._part = part
 
-    async def write(self, block: bytes) -> None:
-        await self._store.run(lambda: self._part.write(block))
+class Writing:
+    """A sink, and the location its data will have once it is committed."""
 
-    async def commit(self) -> str:
-        await self._store.run(self._part.commit)
-        return _SCHEME + self._part.final.name
-
-    async def abandon(self) -> None:
-        try:
-            await self._store.run(self._part.remove)
-        except (StoreFull, StoreFailed):
-            return
+    def __init__(self, location: str, sink: Sink) -> None:
+        self.location = location
+        self.write, self.commit, self.abandon = sink.write, sink.commit, sink.abandon

@@ -8,7 +8,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.image.store import ImageStore, StoreFailed, StoreFull
+from gateway.image.store import StoreFailed, StoreFull, Stores
 from process.clock import Clock
 from store.image import forget_members, live_locations
 from store.pool import Pool, is_outage
@@ -18,21 +18,21 @@ ORPHAN_AGE_S: Final = 900.0
 """Unwanted data younger than this may belong to an upload whose image is just being made active."""
 
 
-async def sweep_once(pool: Pool, store: ImageStore, clock: Clock) -> int:
+async def sweep_once(pool: Pool, stores: Stores, clock: Clock) -> int:
     """Remove what is not wanted any more; how many pieces of data. Raises StoreFailed."""
     began = clock.now()
     async with pool.acquire() as c:
         wanted = await live_locations(c)
         await forget_members(c)
-    return await store.sweep(wanted, began - ORPHAN_AGE_S)
+    return await stores.sweep(wanted, began - ORPHAN_AGE_S)
 
 
-async def sweep_forever(pool: Pool, store: ImageStore, clock: Clock, log: FilteringBoundLogger) -> None:
+async def sweep_forever(pool: Pool, stores: Stores, clock: Clock, log: FilteringBoundLogger) -> None:
     """Sweep every PERIOD_S, with jitter, until cancelled."""
     while True:
         await asyncio.sleep(PERIOD_S * (0.5 + clock.random.random()))
         try:
-            removed = await sweep_once(pool, store, clock)
+            removed = await sweep_once(pool, stores, clock)
         except (StoreFailed, StoreFull) as error:
             log.warning("image.sweep_failed", error=repr(error))
             continue

@@ -38,6 +38,16 @@ def test_numbers_and_switches_are_read_from_text(tmp_path: Path) -> None:
     assert settings.trust_forwarded is False
 
 
+def test_tables_are_read_from_the_file_or_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "starling.toml"
+    path.write_text('[image_stores.fast]\nkind = "file"\noptions = { path = "/srv" }\n')
+    stores = {"fast": {"kind": "file", "options": {"path": "/srv"}}}
+    assert load_settings({"STARLING_STATE": str(tmp_path)}).image_stores == stores
+    variable = '{"far": {"kind": "s3"}}'
+    settings = load_settings({"STARLING_STATE": str(tmp_path), "STARLING_IMAGE_STORES": variable})
+    assert settings.image_stores == {"far": {"kind": "s3"}}
+
+
 def test_a_role_falls_back_to_the_common_database() -> None:
     settings = Settings(database_url="postgresql:///all", database_url_worker="postgresql:///mine")
     assert settings.database_for("worker") == "postgresql:///mine"
@@ -55,6 +65,7 @@ def test_a_role_falls_back_to_the_common_database() -> None:
         ("STARLING_LOG_FORMAT", "xml", "STARLING_LOG_FORMAT: log_format must be Literal"),
         ("STARLING_AMQP_URL", "http://mq/", "STARLING_AMQP_URL: amqp_url must begin with amqp://"),
         ("STARLING_DATABASE_URL_WORKER", "db:5432/x", "database_url_worker must begin with postgresql://"),
+        ("STARLING_IMAGE_STORES", "{", "STARLING_IMAGE_STORES: image_stores must be dict"),
         ("STARLING_CONFIG", "/nowhere/starling.toml", "/nowhere/starling.toml cannot be read"),
     ],
 )
@@ -85,6 +96,7 @@ def test_passwords_are_never_shown() -> None:
         amqp_url="amqp://user:hunter2@broker/",
         database_url="postgresql://starling@db/cloud?password=hunter2&sslmode=require",
         admin_password="hunter2",
+        image_stores={"far": {"kind": "s3", "options": {"secret_access_key": "hunter2"}}},
     )
     assert "hunter2" not in repr(settings)
     assert "amqp://user:***@broker/" in repr(settings)

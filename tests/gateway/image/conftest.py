@@ -9,7 +9,8 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from gateway.image.routes import API
-from gateway.image.store import FileStore
+from gateway.image.store import NamedStore, Stores
+from gateway.image.stores.file import FileStore
 from gateway.services import GatewaySettings, Services
 from process.clock import SystemClock
 from store.pool import open_pool
@@ -85,11 +86,11 @@ async def images(database: str, tmp_path: Path) -> AsyncIterator[Images]:
         tokens,
         pool,
         commands=actors,
-        images=store,
+        images=Stores([NamedStore("file", "file", "A folder.", store)]),
         url_key=URL_KEY,
         settings=GatewaySettings(image_bytes_max=64 << 20),
     )
     async with serving(given, [API]) as (session, url):
         yield Images(session, url, actors, folder, store, given)
-    store.close()
+    await store.close()
     await pool.close()

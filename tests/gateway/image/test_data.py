@@ -12,7 +12,8 @@ import pytest
 
 from gateway.image import data as data_module
 from gateway.image import upload as upload_module
-from gateway.image.store import FileSink, StoreFailed, _Part
+from gateway.image.store import StoreFailed
+from gateway.image.stores.file import FileSink, _Part
 from gateway.image.sweep import ORPHAN_AGE_S, sweep_once
 from process.signed_url import signed_query
 from protocol.image import BeginUpload, FailUpload, FinishUpload, KeepUpload

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from hostagent.drivers import load
-from hostagent.drivers.load import DriverContext, DriverNotInstalledError, DriverOptionsError, load_driver
+from hostagent.drivers.load import DriverContext, load_driver
 from hostagent.drivers.simulated import SimulatedDriver
+from process import plugin
+from process.plugin import DriverNotInstalledError, DriverOptionsError
 from tests.hostagent.drivers.specs import ManualClock
 
 
@@ -34,6 +36,6 @@ def test_unknown_option_is_refused(tmp_path: Path) -> None:
 
 def test_driver_whose_library_is_missing_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoints([EntryPoint("xen", "no_such_package_here:make", load.GROUP)])
-    monkeypatch.setattr(load, "entry_points", lambda group: broken)
+    monkeypatch.setattr(plugin, "entry_points", lambda group: broken)
     with pytest.raises(DriverNotInstalledError, match=r"no_such_package_here.*others: libvirt, simulated"):
         load_driver("xen", _context(tmp_path))
