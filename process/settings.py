@@ -63,7 +63,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     instances_path: str = ""
     bridge: str = ""
     host_ip: str = "127.0.0.1"
-    host_state: str = ""
     availability_zone: str = "nova"
     image_path: str = ""
     image_stores: dict[str, dict[str, Any]] = {}
