@@ -15,6 +15,7 @@ from gateway.image.store import Stores
 from gateway.image.stores.load import make_stores
 from gateway.image.sweep import sweep_forever
 from gateway.network.upkeep import free_forever
+from gateway.own.cursor import Cursors
 from gateway.own.tail import EventTail
 from gateway.policy import Policy
 from gateway.policy_file import apply_file, reloading
@@ -43,10 +44,11 @@ class Gateway:
             partitions=settings.partitions,
             log=wiring.log,
         )
-        self.tokens = Tokens(pool, wiring.clock, [bytes.fromhex(key) for key in secrets.token_keys])
+        keys = [bytes.fromhex(key) for key in secrets.token_keys]
+        self.tokens = Tokens(pool, wiring.clock, keys)
         self.passwords = Passwords()
         self.images = _image_stores(settings, wiring.clock)
-        self.events = EventTail(pool, wiring.log)
+        self.events = EventTail(pool, wiring.log, Cursors(keys))
         self.services = Services(
             clock=wiring.clock,
             settings=GatewaySettings(

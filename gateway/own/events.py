@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.auth import Caller
-from gateway.own.cursor import NotACursor, decode
+from gateway.own.cursor import Cursors, NotACursor
 from gateway.own.frame import (
     TYPE_PREFIX,
     Audience,
@@ -33,6 +33,8 @@ WRITE_TIMEOUT_S: Final = 30.0
 """How long a subscriber may leave us waiting while it is told what it missed."""
 FAREWELL_S: Final = 2.0
 PAGE: Final = 200
+START: Final = "start"
+"""In place of a cursor: before the oldest event that is kept."""
 FILTERS_MAX: Final = 32
 FILTER_LENGTH_MAX: Final = 255
 RETRY_MS: Final = 1000
@@ -46,7 +48,7 @@ _REASONS: Final = {
 
 
 class EventQuery(Struct, frozen=True, kw_only=True):
-    """``after``: a cursor, for clients that cannot send Last-Event-ID."""
+    """``after``: a cursor, for clients that cannot send Last-Event-ID; ``start``: what is oldest."""
 
     after: str = ""
     type: list[str] = []
@@ -77,7 +79,7 @@ async def stream_events(request: Request) -> web.StreamResponse:
     tail = tail_of(request)
     asked = request.headers.get("Last-Event-ID", "") or query.after
     async with tail.used() as end:
-        position = _position(asked, end)
+        position = await _position(request, asked, tail.cursors, end)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = await request.stream(200, headers, "text/event-stream")
         told = await _Stream(request, response, tail, audience, end).run(position)
@@ -93,12 +95,15 @@ def tail_of(request: Request) -> EventTail:
     return tail
 
 
-def _position(asked: str, end: Position) -> Position:
-    """Where to begin: at the cursor, or at the end. Raises Problem 400."""
+async def _position(request: Request, asked: str, cursors: Cursors, end: Position) -> Position:
+    """Where to begin: at the cursor, at the oldest event that is kept, or at the end. Raises Problem 400."""
     if not asked:
-        return Position(end.numbers)
+        return Position(end.numbers, cursors)
+    if asked == START:
+        async with request.services.read_pool.acquire() as c:
+            return Position((await extent(c)).before_first, cursors)
     try:
-        return Position(decode(asked, len(end.numbers)))
+        return Position(cursors.decode(asked, len(end.numbers)), cursors)
     except NotACursor as error:
         raise Problem(400, "This is no cursor of this event stream.") from error
 
@@ -170,7 +175,7 @@ class _Stream:
             goal = list(self._end.numbers)
             found = await self._page(position, goal)
             if found is None:
-                position = Position(self._end.numbers)
+                position = Position(self._end.numbers, self._tail.cursors)
                 reason = {
                     "reason": "Events after this cursor are no longer kept: read the present state anew."
                 }
@@ -201,7 +206,8 @@ class _Stream:
             position.move(event.partition, event.n)
             counts[event.partition] += 1
             if self._audience.wants(event):
-                frames.append(event_frame(event, position.cursor))
+                ident = self._tail.cursors.event_id(event.partition, event.n)
+                frames.append(event_frame(event, ident, position.cursor))
         for partition, last in enumerate(goal):
             if counts[partition] < PAGE and last > position.numbers[partition]:
                 position.move(partition, last)

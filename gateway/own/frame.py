@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from gateway.own.cursor import joined, varint
+from gateway.own.cursor import Cursors, varint
 from store.event import LoggedEvent
 
 TYPE_PREFIX: Final = "starling."
@@ -45,7 +45,8 @@ def _fits(name: str, pattern: str) -> bool:
 class Position:
     """A position that moves on, with its cursor at hand."""
 
-    def __init__(self, numbers: Sequence[int]) -> None:
+    def __init__(self, numbers: Sequence[int], cursors: Cursors) -> None:
+        self._cursors = cursors
         self.numbers: list[int] = []
         self._packed: list[bytes] = []
         self.jump(numbers)
@@ -63,16 +64,16 @@ class Position:
     @property
     def cursor(self) -> bytes:
         """The cursor as it goes on the wire."""
-        return joined(self._packed)
+        return self._cursors.sealed(self._packed)
 
 
-def event_frame(event: LoggedEvent, cursor: bytes) -> bytes:
-    """One event."""
+def event_frame(event: LoggedEvent, ident: str, cursor: bytes) -> bytes:
+    """One event. ``ident`` is what tells it from every other."""
     at = datetime.fromtimestamp(event.time, UTC).isoformat(timespec="milliseconds")
     head = _encode(
         {
             "specversion": "1.0",
-            "id": f"{event.partition}-{event.n}",
+            "id": ident,
             "source": SOURCE,
             "type": TYPE_PREFIX + event.type,
             "subject": event.subject,

@@ -13,6 +13,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from gateway.commands import Unavailable
+from gateway.own.cursor import Cursors
 from gateway.own.frame import Audience, Position, event_frame, in_order, notice
 from store.event import LoggedEvent, events, extent
 from store.pool import Pool, is_outage
@@ -59,11 +60,11 @@ def chunk(plain: bytes) -> bytes:
 class EventTail:
     """The one follower of a process. Its task lives while ``used`` is entered."""
 
-    def __init__(self, pool: Pool, log: FilteringBoundLogger) -> None:
-        self._pool, self._log = pool, log
+    def __init__(self, pool: Pool, log: FilteringBoundLogger, cursors: Cursors) -> None:
+        self._pool, self._log, self.cursors = pool, log, cursors
         self._users = 0
         self._task: asyncio.Task[None] | None = None
-        self._position = Position(())
+        self._position = Position((), cursors)
         self._ready = asyncio.Event()
         self._audiences: dict[Audience, dict[Subscriber, None]] = {}
         self._stopped = False
@@ -159,7 +160,7 @@ class EventTail:
                 reset = notice("reset", cursor, {"reason": "Events were removed before they could be told."})
                 for told in parts.values():
                     told.append(reset)
-            frame = event_frame(event, cursor)
+            frame = event_frame(event, self.cursors.event_id(event.partition, event.n), cursor)
             for audience, told in parts.items():
                 if audience.wants(event):
                     told.append(frame)

@@ -11,7 +11,7 @@ from collections import Counter
 import aiohttp
 import asyncpg
 
-from gateway.own.cursor import encode
+from gateway.own.cursor import Cursors
 from tests.chaos.load import Client
 
 RETRY_S = 0.3
@@ -19,16 +19,14 @@ SILENCE_MAX_S = 25.0
 """The stream shows a sign of life every 15 s; when it is silent for longer, come back."""
 CATCH_UP_MAX_S = 60.0
 
-Place = tuple[int, int]
-
 
 class Subscriber:
     """Follows all projects' events from the beginning of the log; ``run`` until cancelled."""
 
-    def __init__(self, client: Client, partitions: int = 16) -> None:
-        self._client = client
-        self._last_id = encode([0] * partitions)
-        self.seen: Counter[Place] = Counter()
+    def __init__(self, client: Client, cursors: Cursors) -> None:
+        self._client, self._cursors = client, cursors
+        self._last_id = "start"
+        self.seen: Counter[str] = Counter()
         self.told: list[str] = []
         self.connections = 0
 
@@ -71,34 +69,33 @@ class Subscriber:
             if frame["event"] == "reset":
                 self.told.append(f"the stream was reset: {frame.get('data')}")
         elif "data" in frame:
-            partition, _, n = json.loads(frame["data"])["id"].partition("-")
-            self.seen[int(partition), int(n)] += 1
+            self.seen[json.loads(frame["data"])["id"]] += 1
 
     async def wait_for(self, database: str) -> None:
         """Until everything in the log has been heard, or CATCH_UP_MAX_S are over."""
         until = time.monotonic() + CATCH_UP_MAX_S
-        while await _log(database) - self.seen.keys() and time.monotonic() < until:
+        while await self._log(database) - self.seen.keys() and time.monotonic() < until:
             await asyncio.sleep(0.3)
 
     async def violations(self, database: str) -> list[str]:
         """Positions not heard, heard twice, or heard and never written. Empty is good."""
-        log = await _log(database)
+        log = await self._log(database)
         lost, invented = log - self.seen.keys(), self.seen.keys() - log
-        twice = [place for place, times in self.seen.items() if times > 1]
+        twice = {ident for ident, times in self.seen.items() if times > 1}
         found = list(self.told)
-        for what, places in (
+        for what, ids in (
             ("never told", lost),
             ("told and not in the log", invented),
             ("told more than once", twice),
         ):
-            found += [f"{len(places)} events {what}: {sorted(places)[:5]}"] if places else []
+            found += [f"{len(ids)} events {what}: {sorted(ids)[:5]}"] if ids else []
         return found
 
-
-async def _log(database: str) -> set[Place]:
-    connection = await asyncpg.connect(database)
-    try:
-        rows = await connection.fetch("SELECT partition, n FROM runtime.event")
-        return {(row["partition"], row["n"]) for row in rows}
-    finally:
-        await connection.close()
+    async def _log(self, database: str) -> set[str]:
+        """The ids of all events that were written."""
+        connection = await asyncpg.connect(database)
+        try:
+            rows = await connection.fetch("SELECT partition, n FROM runtime.event")
+        finally:
+            await connection.close()
+        return {self._cursors.event_id(row["partition"], row["n"]) for row in rows}

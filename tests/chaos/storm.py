@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from gateway.own.cursor import Cursors
 from tests.chaos.audit import unsettled, violations
 from tests.chaos.events import Subscriber
 from tests.chaos.faults import Faults
@@ -116,7 +117,8 @@ async def _under_load(cloud: DistributedCloud, proxy: Proxy, plan: Plan, report:
     client = Client(cloud.ports, "admin", cloud.secrets().admin_password, "admin")
     try:
         load = await _tenants(cloud, client, plan.seed)
-        subscriber = Subscriber(client)
+        keys = [bytes.fromhex(key) for key in cloud.secrets().token_keys]
+        subscriber = Subscriber(client, Cursors(keys))
         listening = asyncio.create_task(subscriber.run(), name="subscriber")
         began = time.monotonic()
         working = [asyncio.create_task(load.one(n)) for n in range(plan.tenants)]

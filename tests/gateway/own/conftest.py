@@ -10,6 +10,7 @@ import pytest
 import structlog
 from aiohttp import ClientResponse, ClientSession
 
+from gateway.own.cursor import Cursors
 from gateway.own.routes import API
 from gateway.own.tail import EventTail
 from process.clock import SystemClock
@@ -19,6 +20,7 @@ from tests.gateway.fakes import KnownTokens, caller, services, serving
 
 PARTITIONS = 4
 WAIT_S = 10.0
+CURSORS = Cursors([bytes(range(32))])
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Log:
                         '{"k": 1}',
                     ),
                 )
-                self.written.append(f"{partition}-{n}")
+                self.written.append(CURSORS.event_id(partition, n))
 
     async def forget(self, partition: int, upto: int) -> None:
         async with self.pool.acquire() as c:
@@ -129,7 +131,7 @@ class Listener:
 async def log(database: str) -> AsyncIterator[Log]:
     pool = await open_pool(database, connections_max=4)
     await PostgresTurnStore(pool).prepare(PARTITIONS)
-    tail = EventTail(pool, structlog.get_logger())
+    tail = EventTail(pool, structlog.get_logger(), CURSORS)
     tokens = KnownTokens(
         ann=caller(),
         bob=caller(user_id="u2", project_id="p2"),

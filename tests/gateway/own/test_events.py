@@ -8,9 +8,10 @@ import pytest
 
 from gateway.own import events as events_module
 from gateway.own import tail as tail_module
-from gateway.own.cursor import encode
 from store.event import events as read_events
-from tests.gateway.own.conftest import Log
+from tests.gateway.own.conftest import CURSORS, Log
+
+encode, ident = CURSORS.encode, CURSORS.event_id
 
 
 async def test_an_event_is_a_cloud_event(log: Log) -> None:
@@ -21,7 +22,7 @@ async def test_an_event_is_a_cloud_event(log: Log) -> None:
     assert name == "message"
     assert event == {
         "specversion": "1.0",
-        "id": "2-1",
+        "id": ident(2, 1),
         "source": "/v1/events",
         "type": "starling.instance.create",
         "subject": "instance/i1",
@@ -41,10 +42,10 @@ async def test_a_new_client_begins_at_the_end_and_hears_all_that_follows(log: Lo
             await log.write(n % 4)
         heard = await one.ids(40)
         assert heard == await two.ids(40)
+    own = [[ident(p, n) for n in range(4 if p == 0 else 1, 14 if p == 0 else 11)] for p in range(4)]
     assert sorted(heard) == sorted(log.written[3:])
     for p in range(4):
-        own = [int(ident.partition("-")[2]) for ident in heard if ident.startswith(f"{p}-")]
-        assert own == sorted(own)
+        assert [at for at in heard if at in own[p]] == own[p]
 
 
 async def test_resuming_misses_nothing_and_repeats_nothing(log: Log) -> None:
@@ -61,6 +62,15 @@ async def test_resuming_misses_nothing_and_repeats_nothing(log: Log) -> None:
         heard += await stream.ids(len(log.written) - len(heard))
     assert len(heard) == len(set(heard))
     assert set(heard) == set(log.written)
+
+
+async def test_a_client_may_begin_with_the_oldest_event(log: Log) -> None:
+    await log.write(0, 5)
+    await log.write(1, 2)
+    await log.forget(0, 3)
+    async with log.listen("?after=start") as stream:
+        assert set(await stream.ids(4)) == {ident(0, 4), ident(0, 5), ident(1, 1), ident(1, 2)}
+        await stream.settled()
 
 
 async def test_catching_up_meets_the_tail_while_events_pour_in(log: Log) -> None:
@@ -93,11 +103,11 @@ async def test_a_project_hears_its_own_events_only(log: Log) -> None:
         await log.write(1, project="")
         await log.write(0, project="p1")
         await log.write(0, project="p2")
-        assert await ann.ids(2) == ["0-1", "0-3"]
-        assert await bob.ids(2) == ["0-2", "0-4"]
-        assert sorted(await root.ids(5)) == ["0-1", "0-2", "0-3", "0-4", "1-1"]
+        assert await ann.ids(2) == [ident(0, 1), ident(0, 3)]
+        assert await bob.ids(2) == [ident(0, 2), ident(0, 4)]
+        assert set(await root.ids(5)) == set(log.written)
     async with log.listen(who="bob", last=encode([0, 0, 0, 0])) as bob:
-        assert await bob.ids(2) == ["0-2", "0-4"]
+        assert await bob.ids(2) == [ident(0, 2), ident(0, 4)]
 
 
 async def test_filters_by_type_and_subject(log: Log) -> None:
@@ -112,9 +122,9 @@ async def test_filters_by_type_and_subject(log: Log) -> None:
         await log.write(0, kind="image.create", subject="image/7")
         await log.write(0, kind="image.delete", subject="image/8")
         await log.write(0, kind="instance.delete.end")
-        assert await instances.ids(2) == ["0-1", "0-4"]
-        assert await others.ids(1) == ["0-2"]
-        assert await one.ids(1) == ["0-2"]
+        assert await instances.ids(2) == [ident(0, 1), ident(0, 4)]
+        assert await others.ids(1) == [ident(0, 2)]
+        assert await one.ids(1) == [ident(0, 2)]
 
 
 async def test_beyond_retention_there_is_a_reset_and_then_the_present(log: Log) -> None:
@@ -129,7 +139,7 @@ async def test_beyond_retention_there_is_a_reset_and_then_the_present(log: Log) 
             await log.write(1)
             assert await stream.ids(1) == [log.written[-1]]
     async with log.listen(last=encode([6, 2, 0, 0])) as stream:
-        assert await stream.ids(4) == ["0-7", "0-8", "0-9", "0-10"]
+        assert await stream.ids(4) == [ident(0, 7), ident(0, 8), ident(0, 9), ident(0, 10)]
 
 
 async def test_a_heartbeat_moves_the_position_past_what_others_did(
@@ -202,7 +212,7 @@ async def test_the_log_is_polled_only_while_somebody_listens(
     async with log.listen() as stream:
         await stream.settled()
         await log.write(0)
-        assert await stream.ids(1) == ["0-2"]
+        assert await stream.ids(1) == [ident(0, 2)]
 
 
 async def test_a_short_outage_of_the_database_is_bridged(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +233,7 @@ async def test_a_short_outage_of_the_database_is_bridged(log: Log, monkeypatch: 
             while left:
                 await asyncio.sleep(0.01)
         await log.write(0, 2)
-        assert await stream.ids(2) == ["0-1", "0-2"]
+        assert await stream.ids(2) == [ident(0, 1), ident(0, 2)]
 
 
 @pytest.mark.parametrize(
