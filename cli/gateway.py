@@ -20,7 +20,7 @@ from gateway.own.tail import EventTail
 from gateway.policy import Policy
 from gateway.policy_file import apply_file, reloading
 from gateway.route import rules_of
-from gateway.services import GatewaySettings, Services
+from gateway.services import GatewaySettings, ImageLimits, Services
 from process.clock import Clock
 from process.health import add_health, serve
 from process.run import Part
@@ -56,6 +56,12 @@ class Gateway:
                 token_lifetime_s=settings.token_lifetime_s,
                 trust_forwarded=settings.trust_forwarded,
                 image_bytes_max=settings.image_size_max_gib << 30,
+                image_limits=ImageLimits(
+                    size_total=settings.image_size_total_mib,
+                    stage_total=settings.image_stage_total_mib,
+                    count_total=settings.image_count_total,
+                    count_uploading=settings.image_count_uploading,
+                ),
             ),
             pool=pool,
             read_pool=pool,

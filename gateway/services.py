@@ -22,6 +22,15 @@ def no_metrics(_api: str, _path: str, _method: str, _status: int, _duration_s: f
     """Used where nobody counts."""
 
 
+class ImageLimits(Struct, frozen=True, kw_only=True):
+    """What a project's images may come to; sizes in MiB, each copy in a store counted; -1: no limit."""
+
+    size_total: int = -1
+    stage_total: int = -1
+    count_total: int = -1
+    count_uploading: int = -1
+
+
 class GatewaySettings(Struct, frozen=True, kw_only=True):
     """The settings handlers read. Times in seconds."""
 
@@ -32,6 +41,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     command_timeout_s: float = 10.0
     image_bytes_max: int = 1 << 40
     """The largest image that may be uploaded."""
+    image_limits: ImageLimits = ImageLimits()
 
 
 @dataclass(frozen=True, kw_only=True)

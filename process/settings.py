@@ -68,6 +68,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     image_stores: dict[str, dict[str, Any]] = {}
     image_store_default: str = ""
     image_size_max_gib: int = 1024
+    image_size_total_mib: int = -1
+    image_stage_total_mib: int = -1
+    image_count_total: int = -1
+    image_count_uploading: int = -1
     admin_password: str = ""
     demo_password: str = ""
     token_lifetime_s: float = 86_400.0

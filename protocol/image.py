@@ -28,10 +28,22 @@ class CreateImage(Command, frozen=True, tag="gateway.create_image"):
 
 
 class UpdateImage(Command, frozen=True, tag="gateway.update_image"):
-    """Replace the record by one derived from ``seen``; a conflict when the image changed meanwhile."""
+    """Replace the record by one derived from ``seen``; a conflict when the image changed meanwhile.
+
+    ``owner`` is the project the image belongs to from now on; empty: as before.
+    """
 
     record: ImageRecord
     seen: int
+    owner: str = ""
+
+
+class DeactivateImage(Command, frozen=True, tag="gateway.deactivate_image"):
+    """Keep the data from all but admins; status ``deactivated``. Repeated: nothing changes."""
+
+
+class ReactivateImage(Command, frozen=True, tag="gateway.reactivate_image"):
+    """End a deactivation; status ``active``. Repeated: nothing changes."""
 
 
 class BeginUpload(Command, frozen=True, tag="gateway.begin_upload"):

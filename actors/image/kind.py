@@ -1,4 +1,4 @@
-"""An image's life as one table: queued → saving → active, and deleted from anywhere.
+"""An image's life as one table: queued → saving → active ⇄ deactivated, and deleted from anywhere.
 
 One upload holds the right to write; silence longer than UPLOAD_SILENCE_S or a failure puts the image
 back to ``queued``, and the store's sweep removes what was written. A protected image is not deleted.
@@ -17,11 +17,13 @@ from protocol.errors import Refused
 from protocol.image import (
     BeginUpload,
     CreateImage,
+    DeactivateImage,
     DeleteImage,
     FailUpload,
     FinishUpload,
     ImageRecord,
     KeepUpload,
+    ReactivateImage,
     UpdateImage,
 )
 from protocol.view import stamp
@@ -29,8 +31,10 @@ from protocol.view import stamp
 QUEUED: Final = "queued"
 SAVING: Final = "saving"
 ACTIVE: Final = "active"
+DEACTIVATED: Final = "deactivated"
 DELETED: Final = "deleted"
 UPLOAD_SILENCE_S: Final = 60.0
+_SWITCHES: Final[dict[type[Command], str]] = {DeactivateImage: "deactivate", ReactivateImage: "reactivate"}
 
 
 class Image(ActorState, frozen=True, kw_only=True):
@@ -68,7 +72,12 @@ def update(image: Image, wish: UpdateImage) -> Step[Image]:
             "version",
             str(wish.seen),
         )
-    return image.but(record=wish.record), []
+    return image.but(record=wish.record, owner=wish.owner or image.owner), []
+
+
+def switch(image: Image, _: Command) -> Step[Image]:
+    """Go over to the life that the row names."""
+    return image, []
 
 
 def begin(image: Image, wish: BeginUpload) -> Step[Image]:
@@ -123,8 +132,13 @@ def _same(image: Image, upload: str) -> None:
         )
 
 
-def guard(_: Image, __: Command, ___: Heard) -> Refused | None:
-    return None
+def guard(image: Image, command: Command, _: Heard) -> Refused | None:
+    """Only an image with data is deactivated or reactivated; the API has its own words for it."""
+    word = _SWITCHES.get(type(command))
+    if word is None or image.life in (ACTIVE, DEACTIVATED):
+        return None
+    reason = f"Not allowed to {word} image in status '{image.life}'"
+    return Refused(code="forbidden", reason=reason, attribute="status", value=image.life)
 
 
 def image_json(image: Image) -> bytes:
@@ -187,17 +201,18 @@ def summary(image: Image) -> bytes:
 # fmt: off
 LIFE = (
     # while   hearing       do           then
-    on(QUEUED,  CreateImage,  create,      QUEUED,  log="create"),
-    on(QUEUED,  UpdateImage,  update,      ANY,     log="update"),
-    on(ACTIVE,  UpdateImage,  update,      ANY,     log="update"),
-    on(QUEUED,  BeginUpload,  begin,       SAVING,  log="upload"),
-    on(SAVING,  KeepUpload,   keep,        ANY),
-    on(SAVING,  FinishUpload, finish,      ACTIVE,  log="activate"),
-    on(SAVING,  FailUpload,   fail,        QUEUED,  log="upload_failed"),
-    on(SAVING,  Tick,         fall_silent, QUEUED,  log="upload_failed"),
-    on(QUEUED,  DeleteImage,  delete,      DELETED, log="delete"),
-    on(SAVING,  DeleteImage,  delete,      DELETED, log="delete"),
-    on(ACTIVE,  DeleteImage,  delete,      DELETED, log="delete"),
+    on(QUEUED,      CreateImage,     create,      QUEUED,      log="create"),
+    on(ANY,         UpdateImage,     update,      ANY,         log="update"),
+    on(QUEUED,      BeginUpload,     begin,       SAVING,      log="upload"),
+    on(SAVING,      KeepUpload,      keep,        ANY),
+    on(SAVING,      FinishUpload,    finish,      ACTIVE,      log="activate"),
+    on(SAVING,      FailUpload,      fail,        QUEUED,      log="upload_failed"),
+    on(SAVING,      Tick,            fall_silent, QUEUED,      log="upload_failed"),
+    on(ACTIVE,      DeactivateImage, switch,      DEACTIVATED, log="deactivate"),
+    on(DEACTIVATED, DeactivateImage, switch,      ANY,         log="deactivate"),
+    on(DEACTIVATED, ReactivateImage, switch,      ACTIVE,      log="reactivate"),
+    on(ACTIVE,      ReactivateImage, switch,      ANY,         log="reactivate"),
+    on(ANY,         DeleteImage,     delete,      DELETED,     log="delete"),
 )
 # fmt: on
 

@@ -20,6 +20,7 @@ from gateway.commands import Unavailable
 from gateway.image.access import image_for_change, visible
 from gateway.image.inspect import Judged, Unsafe, judge
 from gateway.image.limits import UPLOADS_MAX
+from gateway.image.quota import check_upload
 from gateway.image.record import record_of
 from gateway.image.send import send_data
 from gateway.image.store import Sink, StoreFailed, StoreFull, Writing
@@ -37,6 +38,8 @@ FINISH_TRIES: Final = 3
 GIVE_UP_S: Final = 5.0
 """How long the word of a failed upload may take: the client is waiting for its answer."""
 _INSPECTED: Final = frozenset({"bare", "docker"})
+_READABLE: Final = frozenset({"active", "deactivated"})
+"""A deactivated image's data is read by admins, and by hosts whose servers were made before."""
 _SIGNED: Final = ("host", "generation", "expires", "signature")
 
 _log = structlog.get_logger("image")
@@ -47,6 +50,7 @@ class Upload:
 
     def __init__(self, request: Request, ident: str) -> None:
         self.ident = request.services.clock.uuid()
+        self.image = ident
         self._request = request
         self._to = address("image", ident)
         self._by = request.said_by()
@@ -121,9 +125,7 @@ async def put_file(request: Request) -> Response:
     record = record_of(row.view)
     if record.disk_format is None or record.container_format is None:
         raise Problem(400, "Properties disk_format, container_format must be set prior to saving data.")
-    bytes_max = request.services.settings.image_bytes_max
-    if (request.body.length or 0) > bytes_max:
-        raise Problem(413, f"The image is larger than {bytes_max} bytes.")
+    bytes_max = await check_upload(request, row, request.body.length or 0)
     with _slots:
         upload = Upload(request, row.id)
         try:
@@ -132,7 +134,7 @@ async def put_file(request: Request) -> Response:
             await upload.fail("The upload could not be begun.")
             raise
         try:
-            await _carry(request, row.id, record, upload)
+            await _carry(request, record, upload, bytes_max)
         except BaseException as error:
             await upload.fail(_reason(error))
             raise
@@ -143,12 +145,12 @@ def _reason(error: BaseException) -> str:
     return error.message if isinstance(error, Problem) else "The upload was interrupted."
 
 
-async def _carry(request: Request, ident: str, record: ImageRecord, upload: Upload) -> None:
+async def _carry(request: Request, record: ImageRecord, upload: Upload, bytes_max: int) -> None:
     """From the first byte to the actor's word. Raises Problem or Unavailable."""
     sink: Writing | None = None
     try:
-        sink = await request.services.images.begin(ident, upload.ident, request.body.length)
-        received, judged = await _received(request, record, upload, sink)
+        sink = await request.services.images.begin(upload.image, upload.ident, request.body.length)
+        received, judged = await _received(request, record, upload, sink, bytes_max)
         await sink.commit()
     except BaseException as error:
         if sink is not None:
@@ -177,16 +179,11 @@ def _as_problem(error: BaseException, request_id: str) -> Problem | None:
 
 
 async def _received(
-    request: Request, record: ImageRecord, upload: Upload, sink: Sink
+    request: Request, record: ImageRecord, upload: Upload, sink: Sink, bytes_max: int
 ) -> tuple[Received, Judged]:
     inspected = record.container_format in _INSPECTED
     declared = record.disk_format if inspected else None
-    receiver = Receiver(
-        sink,
-        request.services.clock,
-        declared=declared,
-        bytes_max=request.services.settings.image_bytes_max,
-    )
+    receiver = Receiver(sink, request.services.clock, declared=declared, bytes_max=bytes_max)
     keeper = asyncio.create_task(_keep(upload, receiver))
     try:
         received = await receiver.receive(aiter(request.body))
@@ -221,7 +218,7 @@ async def get_file(request: Request) -> Response | web.StreamResponse:
     The route is public because a signed URL needs no token; without a signature a token is asked for.
     """
     row = await _downloadable(request)
-    if row.location is None or row.status != "active":
+    if row.location is None or row.status not in _READABLE:
         return Response(status=204)
     try:
         data = await request.services.images.open(row.location)
@@ -243,7 +240,10 @@ async def _downloadable(request: Request) -> ImageRow:
     request.identify(caller)
     if not request.allows("image:download_image"):
         raise forbidden("image:download_image")
-    return await visible(request)
+    row = await visible(request)
+    if row.status == "deactivated" and not caller.is_admin:
+        raise Problem(403, "The requested image has been deactivated. Image data download is forbidden.")
+    return row
 
 
 async def _signed(request: Request) -> ImageRow:

@@ -12,13 +12,22 @@ from msgspec.structs import replace
 
 from gateway.image.access import image_for_change, no_image, viewer, visible
 from gateway.image.limits import TAGS_MAX
-from gateway.image.record import changed, changes_in, check_tag, created, record_of
+from gateway.image.patch import changed, changes_in, owner_in
+from gateway.image.quota import check_count
+from gateway.image.record import check_tag, created, record_of
 from gateway.image.store import StoreFailed, StoreFull
 from gateway.problem import Problem
 from gateway.request import Request, Response, forbidden
 from protocol.command import Command
 from protocol.ids import address, derived
-from protocol.image import CreateImage, DeleteImage, ImageRecord, UpdateImage
+from protocol.image import (
+    CreateImage,
+    DeactivateImage,
+    DeleteImage,
+    ImageRecord,
+    ReactivateImage,
+    UpdateImage,
+)
 from store.image import ImageRow, image
 
 REVISIONS_MAX: Final = 8
@@ -56,6 +65,7 @@ async def create_image(request: Request) -> Response:
     by = request.said_by()
     if asked.owner is not None:
         by = replace(by, project=asked.owner)
+    await check_count(request, by.project)
     operation = request.operation()
     ident = asked.ident or derived(operation, "image")
     try:
@@ -89,18 +99,21 @@ async def show_image(request: Request) -> Response:
     return Response((await visible(request)).view.encode())
 
 
-async def revised(request: Request, revise: Revise) -> ImageRow:
-    """Change the image's record by ``revise`` and return it as it is then. Raises Problem."""
+async def revised(request: Request, revise: Revise, *, owner: str = "") -> ImageRow:
+    """Change the image's record by ``revise``, perhaps its owner, and return it as it is then.
+
+    Raises Problem.
+    """
     row = await image_for_change(request)
     operation: str = request.operation()
     for attempt in range(REVISIONS_MAX):
         before = record_of(row.view)
         after = revise(before, row)
-        if after == before:
+        if after == before and owner in ("", row.owner):
             return row
         if after.visibility != before.visibility:
             _check_visibility(request, after.visibility)
-        message = UpdateImage(by=request.said_by(), record=after, seen=row.version)
+        message = UpdateImage(by=request.said_by(), record=after, seen=row.version, owner=owner)
         try:
             await _tell(
                 request, row.id, message, operation if not attempt else derived(operation, str(attempt))
@@ -123,8 +136,25 @@ async def update_image(request: Request) -> Response:
     """Apply a JSON patch."""
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     changes = changes_in(request.body, media_type)
-    row = await revised(request, lambda record, row: changed(record, changes, status=row.status))
+    owner = owner_in(changes)
+    if owner and not request.caller.is_admin:
+        raise Problem(403, "Owner can't be updated by non admin.")
+    row = await revised(request, lambda record, row: changed(record, changes, status=row.status), owner=owner)
     return Response(row.view.encode())
+
+
+async def deactivate_image(request: Request) -> Response:
+    """Keep the image's data from all but admins."""
+    row = await image_for_change(request)
+    await _tell(request, row.id, DeactivateImage(by=request.said_by()))
+    return Response()
+
+
+async def reactivate_image(request: Request) -> Response:
+    """End a deactivation."""
+    row = await image_for_change(request)
+    await _tell(request, row.id, ReactivateImage(by=request.said_by()))
+    return Response()
 
 
 async def delete_image(request: Request) -> Response:

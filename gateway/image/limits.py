@@ -3,6 +3,7 @@
 from typing import Final
 
 NAME_LENGTH_MAX: Final = 255
+OWNER_LENGTH_MAX: Final = 255
 TAG_LENGTH_MAX: Final = 255
 TAGS_MAX: Final = 128
 PROPERTIES_MAX: Final = 128

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 from urllib.parse import urlencode
 
 import msgspec
+from multidict import MultiMapping
 
 from gateway.image.access import viewer
 from gateway.image.record import VISIBILITIES
@@ -31,7 +32,7 @@ async def list_images(request: Request) -> Response:
     """One page of the images that the caller sees."""
     query = request.query
     which = filters_in(query)
-    sort = sort_in(query, SORT.keys(), _DEFAULT_SORT)
+    sort = _sort(query)
     limit = limit_in(query, limit_max=LIMIT_MAX, zero=0) if "limit" in query else LIMIT_DEFAULT
     marker = query.get("marker", "")
     if len(marker) > MARKER_LENGTH_MAX:
@@ -52,6 +53,21 @@ async def list_images(request: Request) -> Response:
     return Response(page.encode())
 
 
+def _sort(query: MultiMapping[str]) -> tuple[SortKey, ...]:
+    """The keys asked for, in one notation; a single direction holds for all of them. Raises Problem 400."""
+    sort = sort_in(query, SORT.keys(), _DEFAULT_SORT)
+    words = query.getall("sort_dir", [])
+    if "sort" in query and ("sort_key" in query or words):
+        raise Problem(400, "Old and new sorting syntax cannot be combined")
+    if not set(words) <= {"asc", "desc"}:
+        raise Problem(400, f"Invalid sort direction: {', '.join(words)[:64]}")
+    if len(words) == 1:
+        return tuple(SortKey(key.name, words[0] == "desc") for key in sort)
+    if words and len(words) != len(query.getall("sort_key", [])):
+        raise Problem(400, "Number of sort dirs does not match the number of sort keys")
+    return sort
+
+
 def _keys(sort: tuple[SortKey, ...]) -> list[Key]:
     """The order as SQL; the age, then the id decide between equals."""
     names = [*sort]
@@ -64,6 +80,8 @@ def _keys(sort: tuple[SortKey, ...]) -> list[Key]:
 def filters_in(query: Any) -> ImageFilter:
     """The filters of a list's query. Raises Problem 400."""
     made: dict[str, Any] = {"equal": {}, "times": [], "properties": {}, "tags": query.getall("tag", [])}
+    if "changes-since" in query:
+        raise Problem(400, 'The "changes-since" filter is no longer available on v2.')
     for name, value in query.items():
         if name in _NOT_FILTERS or name == "tag":
             continue

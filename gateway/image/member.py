@@ -70,15 +70,23 @@ async def _members_seen(request: Request) -> tuple[ImageRow, list[MemberRow]]:
     return row, found
 
 
+def _check_shared(row: ImageRow) -> None:
+    if row.visibility != "shared":
+        raise Problem(403, "Only shared images have members.")
+
+
 async def list_members(request: Request) -> Response:
     """All members for the owner, itself alone for a member."""
-    _, found = await _members_seen(request)
+    row, found = await _members_seen(request)
+    _check_shared(row)
     return Response({"members": [_shown(row) for row in found], "schema": "/v2/schemas/members"})
 
 
 async def show_member(request: Request) -> Response:
     """One member."""
     row, found = await _members_seen(request)
+    if row.visibility != "shared":
+        raise no_image(row.id)
     wanted = request.params["member_id"]
     for member in found:
         if member.member_id == wanted:
@@ -90,8 +98,7 @@ async def create_member(request: Request) -> Response:
     """Share the image with a project."""
     row = await image_for_change(request)
     member = request.body.member
-    if row.visibility != "shared":
-        raise Problem(403, "Only shared images have members.")
+    _check_shared(row)
     if not 0 < len(member) <= PROJECT_LENGTH_MAX:
         raise Problem(400, f"A member is the id of a project, 1 to {PROJECT_LENGTH_MAX} characters.")
     try:
@@ -110,6 +117,7 @@ async def update_member(request: Request) -> Response:
     member, status = request.params["member_id"], request.body.status
     if member != request.caller.project_id and not request.caller.is_admin:
         raise Problem(403, "Only a member itself may change its status.")
+    _check_shared(row)
     known: MemberStatus | None = next((word for word in get_args(MemberStatus) if word == status), None)
     if known is None:
         raise Problem(400, f"The status of a member is one of {', '.join(get_args(MemberStatus))}.")
@@ -123,6 +131,7 @@ async def update_member(request: Request) -> Response:
 async def delete_member(request: Request) -> Response:
     """End the sharing with a project."""
     row = await image_for_change(request)
+    _check_shared(row)
     member = request.params["member_id"]
     async with request.services.pool.acquire() as c:
         if not await remove_member(c, row.id, member):

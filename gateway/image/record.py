@@ -1,7 +1,7 @@
-"""What a client may say of an image: a create body or a JSON patch, turned into the record to be.
+"""What a client may say of an image in a create body, member by member, turned into the record to be.
 
-Only the form is judged here. Who may do it is policy's business, whether the image's state allows it
-the actor's. Source: Image API v2, "Create image", "Update image", and its patch media types.
+Only the form is judged here; patches are in patch.py. Who may do it is policy's business, whether the
+image's state allows it the actor's. Source: Image API v2, "Create image".
 """
 
 import uuid
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gateway.image.limits import (
     MIN_MAX,
     NAME_LENGTH_MAX,
+    OWNER_LENGTH_MAX,
     PROPERTIES_LENGTH_MAX,
     PROPERTIES_MAX,
     PROPERTY_NAME_LENGTH_MAX,
@@ -37,10 +38,6 @@ READ_ONLY: Final = frozenset({
 })  # fmt: skip
 RESERVED: Final = frozenset({"location", "locations", "deleted", "deleted_at"})
 _RESERVED_PREFIX: Final = "os_glance"
-
-PATCH_V2_1: Final = "application/openstack-images-v2.1-json-patch"
-PATCH_V2_0: Final = "application/openstack-images-v2.0-json-patch"
-CHANGES_MAX: Final = 1000
 
 
 def _text(name: str, value: Any, length_max: int) -> str | None:
@@ -101,7 +98,7 @@ def check_tags(value: Any) -> tuple[str, ...]:
 
 
 # The base members a client may set: name in the API → member of the record, and its check.
-_BASE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+BASE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "name": ("name", _name),
     "disk_format": ("disk_format", _one_of("disk_format", DISK_FORMATS, none=True)),
     "container_format": ("container_format", _one_of("container_format", CONTAINER_FORMATS, none=True)),
@@ -112,10 +109,9 @@ _BASE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "os_hidden": ("hidden", _flag("os_hidden")),
     "tags": ("tags", check_tags),
 }
-_FORMATS: Final = frozenset({"disk_format", "container_format"})
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuse members no client may set. Raises Problem 400 or 403."""
     if name in READ_ONLY:
         raise Problem(403, f"Attribute '{name}' is read-only.")
@@ -125,10 +121,10 @@ def _check_name(name: str) -> None:
         raise Problem(400, f"A property's name has 1 to {PROPERTY_NAME_LENGTH_MAX} characters.")
 
 
-def _with(record: ImageRecord, name: str, value: Any) -> ImageRecord:
+def with_member(record: ImageRecord, name: str, value: Any) -> ImageRecord:
     """The record with one member set. Raises Problem."""
-    _check_name(name)
-    base = _BASE.get(name)
+    check_name(name)
+    base = BASE.get(name)
     if base is not None:
         member, check = base
         return replace(record, **{member: check(value)})
@@ -139,7 +135,8 @@ def _with(record: ImageRecord, name: str, value: Any) -> ImageRecord:
     return replace(record, properties={**record.properties, name: value})
 
 
-def _limited(record: ImageRecord) -> ImageRecord:
+def limited(record: ImageRecord) -> ImageRecord:
+    """The record when its properties are within the limits. Raises Problem 413."""
     if len(record.properties) > PROPERTIES_MAX:
         raise Problem(413, f"The limit of {PROPERTIES_MAX} image properties has been exceeded.")
     if sum(len(name) + len(value) for name, value in record.properties.items()) > PROPERTIES_LENGTH_MAX:
@@ -158,15 +155,15 @@ class Created(Struct, frozen=True):
 def created(body: Mapping[str, Any]) -> Created:
     """Read a create body. Raises Problem 400, 403 or 413."""
     members = dict(body)
-    ident, owner = members.pop("id", None), _text("owner", members.pop("owner", None), 255)
+    ident, owner = members.pop("id", None), _text("owner", members.pop("owner", None), OWNER_LENGTH_MAX)
     if ident is not None:
         ident = _uuid(ident)
-    if len(members) > PROPERTIES_MAX + len(_BASE):
+    if len(members) > PROPERTIES_MAX + len(BASE):
         raise Problem(413, f"The limit of {PROPERTIES_MAX} image properties has been exceeded.")
     record = ImageRecord()
     for name, value in members.items():
-        record = _with(record, name, value)
-    return Created(ident, owner, _limited(record))
+        record = with_member(record, name, value)
+    return Created(ident, owner, limited(record))
 
 
 def _uuid(value: Any) -> str:
@@ -186,79 +183,7 @@ def _refused_id() -> str:
 def record_of(view: str) -> ImageRecord:
     """The record that an image's view shows."""
     shown: dict[str, Any] = msgspec.json.decode(view)
-    base = {member: shown.pop(name) for name, (member, _) in _BASE.items()}
+    base = {member: shown.pop(name) for name, (member, _) in BASE.items()}
     base["tags"] = tuple(base["tags"])
     properties = {name: value for name, value in shown.items() if name not in READ_ONLY}
     return ImageRecord(**base, properties=properties)
-
-
-# --- patches -------------------------------------------------------------------------------------
-
-
-class Change(Struct, frozen=True):
-    """One change of a patch: ``op`` is add, replace or remove."""
-
-    op: str
-    name: str
-    value: Any = None
-
-
-def changes_in(body: list[dict[str, Any]], media_type: str) -> list[Change]:
-    """Read a patch. Raises Problem 400."""
-    if len(body) > CHANGES_MAX:
-        raise Problem(400, f"A patch may hold {CHANGES_MAX} changes.")
-    read = _change_v2_0 if media_type == PATCH_V2_0 else _change_v2_1
-    return [read(change) for change in body]
-
-
-def _change_v2_1(change: Mapping[str, Any]) -> Change:
-    op = change.get("op")
-    if op not in ("add", "replace", "remove"):
-        raise Problem(400, "Operations must be one of add, replace, remove.")
-    return _change(str(op), change.get("path"), change)
-
-
-def _change_v2_0(change: Mapping[str, Any]) -> Change:
-    ops = [op for op in ("add", "replace", "remove") if op in change]
-    if len(ops) != 1:
-        raise Problem(400, "Operation objects must contain exactly one member named add, replace or remove.")
-    return _change(ops[0], change[ops[0]], change)
-
-
-def _change(op: str, path: Any, change: Mapping[str, Any]) -> Change:
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise Problem(400, "The path of an operation is a JSON pointer such as /name.")
-    pointer = path[1:]
-    if "/" in pointer:
-        raise Problem(400, f"Invalid JSON pointer {path[:64]!r}: members of an image have one level.")
-    name = pointer.replace("~1", "/").replace("~0", "~")
-    if op != "remove" and "value" not in change:
-        raise Problem(400, f"Operation {op!r} requires a member named 'value'.")
-    return Change(op, name, change.get("value"))
-
-
-def changed(record: ImageRecord, changes: list[Change], *, status: str) -> ImageRecord:
-    """The record after the changes, in order. Raises Problem 400, 403, 409 or 413."""
-    for change in changes:
-        record = _applied(record, change, status)
-    return _limited(record)
-
-
-def _applied(record: ImageRecord, change: Change, status: str) -> ImageRecord:
-    name = change.name
-    _check_name(name)
-    if name in _FORMATS and status != "queued":
-        raise Problem(403, f"Attribute {name} can be only replaced for a queued image.")
-    if change.op == "remove":
-        return _without(record, name)
-    if change.op == "replace" and name not in _BASE and name not in record.properties:
-        raise Problem(409, f"Property {name[:64]} does not exist.")
-    return _with(record, name, change.value)
-
-
-def _without(record: ImageRecord, name: str) -> ImageRecord:
-    if name in _BASE:
-        raise Problem(403, f"Property {name} may not be removed.")
-    if name not in record.properties:
-        raise Problem(409, f"Property {name[:64]} does not exist.")
-    return replace(record, properties={key: value for key, value in record.properties.items() if key != name})

@@ -8,8 +8,7 @@ from typing import Final
 
 from gateway.body import BodyStream
 from gateway.envelope import glance
-from gateway.image import data, discovery, images, listing, member, schema
-from gateway.image.record import PATCH_V2_0, PATCH_V2_1
+from gateway.image import data, discovery, images, listing, member, patch, quota, schema
 from gateway.problem import glance_refusal
 from gateway.route import Api, Route
 
@@ -24,6 +23,7 @@ RULES: Final = {
     "image:get_image": _READ,
     "image:get_schema": "authenticated",
     "image:get_info": "authenticated",
+    "image:get_usage": "admin or project reader",
     "image:add_image": _WRITE,
     "image:modify_image": _WRITE,
     "image:delete_image": _WRITE,
@@ -36,7 +36,8 @@ RULES: Final = {
     "image:add_member": _WRITE,
     "image:modify_member": _WRITE,
     "image:delete_member": _WRITE,
-    "image:manage_image_state": "admin",
+    "image:deactivate": _WRITE,
+    "image:reactivate": _WRITE,
     "image:import_image": _WRITE,
 }
 
@@ -50,6 +51,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *(Route("GET", f"/v2/schemas/{name}", schema.show_schema, "image:get_schema") for name in schema.SCHEMAS),
     Route("GET", "/v2/info/import", discovery.show_import, "image:get_info"),
     Route("GET", "/v2/info/stores", discovery.list_stores, "image:get_info"),
+    Route("GET", "/v2/info/usage", quota.show_usage, "image:get_usage"),
     Route("GET", "/v2/images", listing.list_images, "image:get_images"),
     Route("POST", "/v2/images", images.create_image, "image:add_image", 201, images.CreateBody),
     Route("GET", _IMAGE, images.show_image, "image:get_image"),
@@ -60,7 +62,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "image:modify_image",
         200,
         images.PatchBody,
-        media_types=(PATCH_V2_1, PATCH_V2_0),
+        media_types=(patch.V2_1, patch.V2_0),
     ),
     Route("DELETE", _IMAGE, images.delete_image, "image:delete_image", 204),
     Route(
@@ -88,8 +90,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         member.StatusBody,
     ),
     Route("DELETE", f"{_MEMBERS}/{{member_id}}", member.delete_member, "image:delete_member", 204),
-    Route("POST", f"{_IMAGE}/actions/deactivate", discovery.not_implemented, "image:manage_image_state", 204),
-    Route("POST", f"{_IMAGE}/actions/reactivate", discovery.not_implemented, "image:manage_image_state", 204),
+    Route("POST", f"{_IMAGE}/actions/deactivate", images.deactivate_image, "image:deactivate", 204),
+    Route("POST", f"{_IMAGE}/actions/reactivate", images.reactivate_image, "image:reactivate", 204),
     Route("POST", f"{_IMAGE}/import", discovery.not_implemented, "image:import_image", 202),
     Route("PUT", f"{_IMAGE}/stage", discovery.not_implemented, "image:import_image", 204),
 )

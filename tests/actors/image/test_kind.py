@@ -5,18 +5,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.image.kind import ACTIVE, DELETED, IMAGE, QUEUED, SAVING, UPLOAD_SILENCE_S, Image
+from actors.image.kind import ACTIVE, DEACTIVATED, DELETED, IMAGE, QUEUED, SAVING, UPLOAD_SILENCE_S, Image
 from actors.turn import due_at
 from protocol.command import Command, Tick
 from protocol.errors import Refused
 from protocol.image import (
     BeginUpload,
     CreateImage,
+    DeactivateImage,
     DeleteImage,
     FailUpload,
     FinishUpload,
     ImageRecord,
     KeepUpload,
+    ReactivateImage,
     UpdateImage,
 )
 from tests.actors.life import LifeCase, every_life_row_is_taken
@@ -28,6 +30,7 @@ BEGIN = BeginUpload(by=OWNER, upload="u-1")
 KEEP = KeepUpload(by=OWNER, upload="u-1", received=70)
 FAIL = FailUpload(by=OWNER, upload="u-1", reason="broke off")
 DELETE = DeleteImage(by=OWNER)
+DEACTIVATE, REACTIVATE = DeactivateImage(by=OWNER), ReactivateImage(by=OWNER)
 FINISH = FinishUpload(
     by=OWNER, upload="u-1", location="file:///a",
     size_bytes=99, virtual_size_bytes=1 << 30, md5="m", sha512="s",
@@ -36,6 +39,8 @@ FINISH = FinishUpload(
 NEW = reach(IMAGE, None, heard(CREATE), ident=IMAGE_ID)
 WRITING = reach(IMAGE, NEW, heard(BEGIN))
 READY = reach(IMAGE, WRITING, heard(FINISH))
+GIVE = UpdateImage(by=OWNER, record=RECORD, seen=READY.version, owner="p9")
+KEPT = reach(IMAGE, READY, heard(DEACTIVATE))
 
 
 def renamed(image: Image, **more: Any) -> UpdateImage:
@@ -46,6 +51,13 @@ CASES: tuple[LifeCase[Image], ...] = (
     LifeCase("created", None, CREATE, QUEUED, event="create", leaves={"record": RECORD}),
     LifeCase("changed before it has data", NEW, renamed(NEW), QUEUED, event="update"),
     LifeCase("changed", READY, renamed(READY), ACTIVE, event="update"),
+    LifeCase("given away", READY, GIVE, ACTIVE, event="update", leaves={"owner": "p9"}),
+    LifeCase("deactivated", READY, DEACTIVATE, DEACTIVATED, event="deactivate"),
+    LifeCase("deactivated again", KEPT, DEACTIVATE, DEACTIVATED, event="deactivate"),
+    LifeCase("changed while deactivated", KEPT, renamed(KEPT), DEACTIVATED, event="update"),
+    LifeCase("reactivated", KEPT, REACTIVATE, ACTIVE, event="reactivate"),
+    LifeCase("reactivated again", READY, REACTIVATE, ACTIVE, event="reactivate"),
+    LifeCase("changed under way", WRITING, renamed(WRITING), SAVING, event="update"),
     LifeCase("an upload begins", NEW, BEGIN, SAVING, event="upload", leaves={"upload": "u-1"}),
     LifeCase("it goes on", WRITING, KEEP, SAVING, leaves={"received": 70}),
     LifeCase("it is complete", WRITING, FINISH, ACTIVE, event="activate", leaves={"upload": ""}),
@@ -54,6 +66,7 @@ CASES: tuple[LifeCase[Image], ...] = (
     LifeCase("deleted without data", NEW, DELETE, DELETED, event="delete"),
     LifeCase("deleted under way", WRITING, DELETE, DELETED, event="delete", leaves={"upload": ""}),
     LifeCase("deleted", READY, DELETE, DELETED, event="delete"),
+    LifeCase("deleted while deactivated", KEPT, DELETE, DELETED, event="delete"),
 )  # fmt: skip
 
 
@@ -83,7 +96,9 @@ def refusal(image: Image | None, command: Command) -> tuple[str, str, str]:
         (WRITING, FailUpload(by=OWNER, upload="u-2", reason=""), ("conflict", "upload", "u-2")),
         (NEW, FINISH, ("conflict", "status", QUEUED)),
         (NEW, KEEP, ("conflict", "status", QUEUED)),
-        (WRITING, renamed(WRITING), ("conflict", "status", SAVING)),
+        (NEW, DEACTIVATE, ("forbidden", "status", QUEUED)),
+        (WRITING, REACTIVATE, ("forbidden", "status", SAVING)),
+        (KEPT, BEGIN, ("conflict", "status", DEACTIVATED)),
         (READY, UpdateImage(by=OWNER, record=RECORD, seen=READY.version - 1), ("conflict", "version", "2")),
         (None, DELETE, ("not_found", "", "")),
         (None, BEGIN, ("not_found", "", "")),

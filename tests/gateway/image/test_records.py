@@ -167,6 +167,10 @@ async def test_lists_are_paged_sorted_and_filtered(images: Images) -> None:
     assert await names("limit=2&sort_key=created_at&sort_dir=asc") == idents
     by_name = await names("limit=3&sort=name:asc,created_at:asc")
     assert by_name == [idents[n] for n in (0, 3, 6, 1, 4, 2, 5)]
+    assert await names("limit=3&sort_key=name&sort_key=created_at&sort_dir=asc") == by_name
+    assert (await names("limit=3&sort_key=name&sort_key=created_at&sort_dir=asc&sort_dir=desc"))[0] == idents[
+        6
+    ]
     assert set(await names("tag=even")) == {idents[n] for n in (0, 2, 4, 6)}
     assert await names("x=3") == [idents[3]]
     assert set(await names("name=in:n1,n2")) == {idents[n] for n in (1, 4, 2, 5)}
@@ -182,6 +186,12 @@ async def test_lists_are_paged_sorted_and_filtered(images: Images) -> None:
         "marker=nope",
         "size_min=x",
         "name=in:%22a",
+        "sort=name&sort_key=id",
+        "sort_key=name&sort_key=id&sort_key=size&sort_dir=asc&sort_dir=asc",
+        "sort_dir=up",
+        "changes-since=2020-01-01",
+        "protected=maybe",
+        "member_status=friend",
     ):
         assert (await images.call("GET", f"/v2/images?{bad}"))[0] == 400, bad
 
@@ -226,6 +236,18 @@ async def test_a_patch_changes_the_record_in_order(images: Images) -> None:
         ({"op": "add", "path": "/a/b", "value": "x"}, 400),
         ({"op": "add", "path": "/a"}, 400),
         ({"op": "add", "path": "/a", "value": 5}, 400),
+        ({"op": "remove", "path": "/owner"}, 403),
+        ({"op": "replace", "path": "/status", "value": "active"}, 403),
+        ({"op": "replace", "path": "/os_glance_importing_to_stores", "value": "x"}, 403),
+        ({"op": "add", "path": "/locations/-", "value": {}}, 403),
+        ({"op": "add", "path": "/tags/-", "value": "x"}, 400),
+        ({"op": "add", "path": "/x~2", "value": "x"}, 400),
+        ({"op": "add", "path": "/ ", "value": "x"}, 400),
+        ({"path": "/name", "value": "x"}, 400),
+        ({"op": "replace", "value": "x"}, 400),
+        ({"op": "replace", "path": 5, "value": "x"}, 400),
+        ({"op": "replace", "path": "/min_disk", "value": -1}, 400),
+        ({"op": "replace", "path": "/protected", "value": "true"}, 400),
     ],
 )
 async def test_what_a_patch_may_not_do(images: Images, change: dict[str, Any], status: int) -> None:
@@ -242,6 +264,81 @@ async def test_a_patch_has_its_own_media_type(images: Images) -> None:
         "PATCH", f"/v2/images/{ident}", json=[{"replace": "/name", "value": "old"}], headers=old
     )
     assert (status, image["name"]) == (200, "old")
+
+
+async def test_the_older_patch_adds_only_what_is_not_there(images: Images) -> None:
+    ident = await images.make(a="1")
+    old = {"Content-Type": "application/openstack-images-v2.0-json-patch"}
+    path = f"/v2/images/{ident}"
+    for change, status in (
+        ({"add": "/a", "value": "2"}, 409),
+        ({"add": "/b", "value": "2"}, 200),
+        ({"remove": "/b"}, 200),
+        ({"remove": "/b", "add": "/c"}, 400),
+        ({"value": "x"}, 400),
+    ):
+        assert (await images.call("PATCH", path, json=[change], headers=old))[0] == status, change
+    newer = [{"op": "add", "path": "/a", "value": "2"}]
+    assert (await images.call("PATCH", path, json=newer, headers=PATCH))[1]["a"] == "2"
+
+
+async def test_a_patch_is_judged_before_anything_of_it_is_done(images: Images) -> None:
+    ident = await images.make()
+    good = {"op": "replace", "path": "/name", "value": "new"}
+    assert (await patch(images, ident, good, {"op": "add", "path": "/id", "value": "x"}))[0] == 403
+    assert (await images.show(ident))["name"] == "disk"
+    assert (await patch(images, str(uuid.uuid4()), {"op": "add", "path": "/id", "value": "x"}))[0] == 403
+    assert (await patch(images, str(uuid.uuid4()), good))[0] == 404
+
+
+async def test_an_admin_gives_an_image_to_another_project(images: Images) -> None:
+    ident = await images.make()
+    give = {"op": "replace", "path": "/owner", "value": "p2"}
+    assert (await patch(images, ident, give))[0] == 403
+    status, image = await patch(images, ident, give, who="root")
+    assert (status, image["owner"]) == (200, "p2")
+    assert (await images.call("GET", f"/v2/images/{ident}"))[0] == 404
+    assert (await images.call("DELETE", f"/v2/images/{ident}", who="bob"))[0] == 204
+
+
+async def test_a_deactivated_image_keeps_its_data_from_all_but_admins(images: Images) -> None:
+    ident = await images.make(visibility="community")
+    act = f"/v2/images/{ident}/actions/"
+    assert (await images.call("POST", act + "deactivate"))[0] == 403
+    await images.fill(ident)
+    assert (await images.call("POST", act + "deactivate", who="bob"))[0] == 403
+    assert (await images.call("POST", act + "deactivate", who="eve"))[0] == 403
+    for _ in range(2):
+        assert (await images.call("POST", act + "deactivate"))[0] == 204
+    assert (await images.show(ident))["status"] == "deactivated"
+    for who, status in (("ann", 403), ("bob", 403), ("root", 200)):
+        assert (await images.call("GET", f"/v2/images/{ident}/file", who=who))[0] == status
+    assert (await images.fill(ident))[0] == 409
+    for _ in range(2):
+        assert (await images.call("POST", act + "reactivate"))[0] == 204
+    assert (await images.call("GET", f"/v2/images/{ident}/file", who="bob"))[1] == b"data"
+
+
+async def test_only_shared_images_have_members(images: Images) -> None:
+    ident = await images.make()
+    path = f"/v2/images/{ident}/members"
+    await images.call("POST", path, json={"member": "p2"})
+    assert (await images.call("PUT", path + "/p2", who="ann", json={"status": "accepted"}))[0] == 403
+    assert (await images.call("PUT", path + "/p1", who="bob", json={"status": "accepted"}))[0] == 403
+    await patch(images, ident, {"op": "replace", "path": "/visibility", "value": "community"})
+    assert (await images.call("GET", path))[0] == 403
+    assert (await images.call("GET", path + "/p2"))[0] == 404
+    assert (await images.call("POST", path, json={"member": "p3"}))[0] == 403
+    assert (await images.call("PUT", path + "/p2", who="bob", json={"status": "accepted"}))[0] == 403
+    assert (await images.call("DELETE", path + "/p2"))[0] == 403
+
+
+async def test_a_stranger_accepts_nothing(images: Images) -> None:
+    ident = await images.make(visibility="private")
+    path = f"/v2/images/{ident}/members/p2"
+    for status in ("accepted", "rejected", "pending"):
+        assert (await images.call("PUT", path, who="bob", json={"status": status}))[0] == 404
+    assert (await images.call("GET", f"/v2/images/{ident}", who="bob"))[0] == 404
 
 
 async def test_changes_at_the_same_time_are_all_kept(images: Images) -> None:
