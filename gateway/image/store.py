@@ -17,6 +17,9 @@ READ_BYTES: Final = 1 << 20
 """Blocks of a read are about this large."""
 KEY: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9a-f]{32}")
 """What a key looks like: no driver is given another, and a sweep touches nothing else."""
+CUT_S: Final = 86_400.0
+"""Parts of what was never committed are swept so much later than whole data: they may belong to an upload
+on a slow line, which shows no sign of life until its next part is full."""
 _SEPARATOR: Final = ":"
 
 
