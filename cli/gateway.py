@@ -11,6 +11,7 @@ from gateway.app import make_app
 from gateway.bus_commands import BusCommands
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
+from gateway.identity.vault import Vault
 from gateway.image.store import Stores
 from gateway.image.stores.load import make_stores
 from gateway.image.sweep import sweep_forever
@@ -68,6 +69,7 @@ class Gateway:
             commands=self.commands,
             tokens=self.tokens,
             passwords=self.passwords,
+            vault=Vault(secrets.vault()),
             policy=_policy(wiring),
             metrics=wiring.metrics.request,
             images=self.images,

@@ -8,6 +8,7 @@ from msgspec import Struct
 from gateway.commands import CommandClient
 from gateway.identity.password import Passwords
 from gateway.identity.token import Tokens
+from gateway.identity.vault import Vault
 from gateway.image.store import Stores
 from gateway.own.tail import EventTail
 from gateway.policy import Policy
@@ -58,6 +59,7 @@ class Services:
     commands: CommandClient
     tokens: Tokens
     passwords: Passwords
+    vault: Vault = field(repr=False)
     policy: Policy
     metrics: Metrics = field(default=no_metrics)
     images: Stores = field(default_factory=Stores)

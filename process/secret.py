@@ -1,6 +1,7 @@
 """A cloud's secrets: made once, kept in one file that only its owner may read, shared by all gateways."""
 
 import contextlib
+import hashlib
 import os
 import secrets
 import stat
@@ -20,9 +21,13 @@ class SecretsError(Exception):
 
 
 class Secrets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys as hexadecimal text. ``token_keys``: newest first; the older ones are still accepted."""
+    """Keys as hexadecimal text. ``token_keys``: newest first; the older ones are still accepted.
+
+    ``vault_keys`` seal what users keep in the database, newest first; one that is lost takes it along.
+    """
 
     token_keys: tuple[str, ...]
+    vault_keys: tuple[str, ...] = ()
     url_key: str
     admin_password: str
     demo_password: str
@@ -31,10 +36,22 @@ class Secrets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Nothing of it."""
         return "Secrets(***)"
 
+    def vault(self) -> list[bytes]:
+        """The keys of the vault. A file from before there were any: one made of the key of URLs."""
+        keys = [bytes.fromhex(key) for key in self.vault_keys]
+        return keys or [
+            hashlib.blake2b(key=bytes.fromhex(self.url_key), digest_size=32, person=b"vault").digest()
+        ]
+
 
 def password() -> str:
     """A password nobody guesses, without characters that need quoting."""
     return secrets.token_urlsafe(18)
+
+
+def long_secret() -> str:
+    """86 characters of the same kind, for programs."""
+    return secrets.token_urlsafe(64)
 
 
 def load_or_make(path: Path, *, admin_password: str = "", demo_password: str = "") -> Secrets:
@@ -42,6 +59,7 @@ def load_or_make(path: Path, *, admin_password: str = "", demo_password: str = "
     if not path.exists():
         made = Secrets(
             token_keys=(secrets.token_hex(_KEY_BYTES),),
+            vault_keys=(secrets.token_hex(_KEY_BYTES),),
             url_key=secrets.token_hex(_KEY_BYTES),
             admin_password=admin_password or password(),
             demo_password=demo_password or password(),

@@ -108,8 +108,20 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-Resource = Domain | Project | User | Group | Role | Region | Service | Endpoint
-R = TypeVar("R", Domain, Project, User, Group, Role, Region, Service, Endpoint)
+class Credential(Struct, frozen=True, kw_only=True):
+    """A secret kept for a user. ``blob`` is sealed; ``access_hash`` finds an EC2 pair by its access key."""
+
+    id: str
+    user_id: str
+    type: str
+    project_id: str | None = None
+    blob: str
+    access_hash: str | None = None
+    extra: str = "{}"
+
+
+Resource = Domain | Project | User | Group | Role | Region | Service | Endpoint | Credential
+R = TypeVar("R", Domain, Project, User, Group, Role, Region, Service, Endpoint, Credential)
 
 _TABLE: Final[Mapping[type[Resource], str]] = {
     Domain: "identity.domain",
@@ -120,6 +132,7 @@ _TABLE: Final[Mapping[type[Resource], str]] = {
     Region: "identity.region",
     Service: "identity.service",
     Endpoint: "identity.endpoint",
+    Credential: "identity.credential",
 }
 _COLUMNS: Final = {kind: tuple(field.name for field in structs.fields(kind)) for kind in _TABLE}
 

@@ -138,6 +138,13 @@ class Collection(Generic[R]):
         del request
         return members
 
+    def visible(self, request: Request, equal: dict[str, str | bool]) -> dict[str, str | bool] | None:
+        """The filters of a list, narrowed to what the caller may see; None: nothing at all."""
+        target = Target(domain_id=str(equal.get("domain_id", "")))
+        if self.in_domain and not request.allows(request.route.policy, target):
+            return {**equal, "domain_id": request.caller.domain_id}
+        return equal
+
     def body_of(self, request: Request, row: R) -> dict[str, Any]:
         """The resource with links and extra members."""
         shown = self.shape(row)
@@ -155,13 +162,12 @@ class Collection(Generic[R]):
         equal = {
             name: _typed(name, query[name], kind) for name, kind in self.filters.items() if name in query
         }
-        if self.in_domain and not request.allows(
-            request.route.policy, Target(domain_id=str(equal.get("domain_id", "")))
-        ):
-            equal["domain_id"] = request.caller.domain_id
+        visible = self.visible(request, equal)
+        if visible is None:
+            return listing(request, self.plural, [])
         limit = limit_in(query)
         async with request.services.read_pool.acquire() as c:
-            rows = await identity.find(c, self.kind, equal, after=query.get("marker", ""), limit=limit + 1)
+            rows = await identity.find(c, self.kind, visible, after=query.get("marker", ""), limit=limit + 1)
         after = rows[limit - 1].id if len(rows) > limit else ""
         return listing(request, self.plural, [self.body_of(request, row) for row in rows[:limit]], after)
 

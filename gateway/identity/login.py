@@ -4,14 +4,14 @@ Source: Identity API v3, "Authentication and token management". Every failed log
 whether the user, the password or the scope was wrong is nobody's business.
 """
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
 from gateway.auth import TOKEN_LENGTH_MAX, Caller, Scope, unauthorized
 from gateway.identity.catalog import catalog_of
 from gateway.identity.collection import listing
+from gateway.identity.document import token_body
 from gateway.identity.password import PASSWORD_LENGTH_MAX
 from gateway.identity.tenancy import Domains
 from gateway.identity.user import PROJECTS
@@ -20,7 +20,7 @@ from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
 from store import identity
-from store.identity import Role, Snapshot
+from store.identity import Snapshot
 from store.pool import Connection
 
 LOGIN_BYTES_MAX: Final = 64 << 10
@@ -110,11 +110,6 @@ class _Proven(NamedTuple):
     chain: str
 
 
-def timestamp(seconds: float) -> str:
-    """``2026-11-22T11:00:00.000000Z``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 # --- POST /v3/auth/tokens ------------------------------------------------------------------------
 
 
@@ -128,7 +123,7 @@ async def create_token(request: Request) -> Response:
         token, caller = request.services.tokens.issue(
             snapshot, scope, proven.methods, expires_at=proven.expires_at, chain=proven.chain
         )
-        body = await _body(request, c, caller)
+        body = await token_body(request, c, caller)
     return Response(body, headers={"X-Subject-Token": token, "Vary": "X-Auth-Token"})
 
 
@@ -239,41 +234,6 @@ async def _scope_ids(
     return "project", await identity.project_named(c, project.name or "", domain.id, domain.name)
 
 
-# --- the token's document ------------------------------------------------------------------------
-
-
-async def _body(request: Request, c: Connection, caller: Caller) -> dict[str, Any]:
-    audit_ids = [caller.audit_id]
-    if caller.audit_chain != caller.audit_id:
-        audit_ids.append(caller.audit_chain)
-    token: dict[str, Any] = {
-        "methods": list(caller.methods),
-        "user": {
-            "id": caller.user_id,
-            "name": caller.user_name,
-            "domain": {"id": caller.user_domain_id, "name": caller.user_domain_name},
-            "password_expires_at": None,
-        },
-        "audit_ids": audit_ids,
-        "issued_at": timestamp(caller.issued_at),
-        "expires_at": timestamp(caller.expires_at),
-    }
-    if caller.scope == "project":
-        domain = {"id": caller.project_domain_id, "name": caller.project_domain_name}
-        token["project"] = {"id": caller.project_id, "name": caller.project_name, "domain": domain}
-        token["is_domain"] = False
-    elif caller.scope == "domain":
-        token["domain"] = {"id": caller.domain_id, "name": caller.domain_name}
-    elif caller.scope == "system":
-        token["system"] = {"all": True}
-    if caller.scope != "unscoped":
-        roles = await identity.find(c, Role, {})
-        token["roles"] = [{"id": role.id, "name": role.name} for role in roles if role.name in caller.roles]
-        if "nocatalog" not in request.query:
-            token["catalog"] = await catalog_of(request, c)
-    return {"token": token}
-
-
 # --- GET, HEAD, DELETE /v3/auth/tokens -----------------------------------------------------------
 
 
@@ -296,7 +256,7 @@ async def show_token(request: Request) -> Response:
     """Validate: the document of another token (or of the caller's own)."""
     token, subject = await _named_subject(request)
     async with request.services.pool.acquire() as c:
-        body = await _body(request, c, subject)
+        body = await token_body(request, c, subject)
     return Response(body, headers={"X-Subject-Token": token, "Vary": "X-Auth-Token"})
 
 

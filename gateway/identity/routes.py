@@ -6,7 +6,8 @@ Source of the rules: Keystone's default policies (admin, system reader, domain m
 from typing import Final
 
 from gateway.envelope import keystone
-from gateway.identity import catalog, discovery, login
+from gateway.identity import catalog, discovery, ec2, login
+from gateway.identity.credential import CREDENTIALS
 from gateway.identity.role import ROLE_COLLECTION, AssignmentQuery, Grants, list_assignments
 from gateway.identity.user import GROUPS, PROJECTS, USERS
 from gateway.route import Api, Route
@@ -52,6 +53,17 @@ RULES: Final = {
     "identity:check_user_in_group": _READ,
     "identity:add_user_to_group": _MANAGE,
     "identity:remove_user_from_group": _MANAGE,
+    "identity:list_credentials": f"{_OPERATE} or self",
+    "identity:get_credential": f"{_OPERATE} or self",
+    "identity:create_credential": "admin or self",
+    "identity:update_credential": "admin or self",
+    "identity:delete_credential": "admin or self",
+    "identity:ec2_list_credentials": f"{_OPERATE} or self",
+    "identity:ec2_get_credential": f"{_OPERATE} or self",
+    "identity:ec2_create_credential": "admin or role:member and self",
+    "identity:ec2_delete_credential": "admin or role:member and self",
+    "identity:ec2tokens_validate": "admin or role:service",
+    "identity:s3tokens_validate": "admin or role:service",
     "identity:list_roles": "admin or system reader or domain manager",
     "identity:get_role": "admin or system reader or domain manager",
     "identity:create_role": "admin",
@@ -90,6 +102,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *PROJECTS.routes(),
     *USERS.routes(),
     *GROUPS.routes(),
+    *CREDENTIALS.routes(),
+    *ec2.ROUTES,
     *ROLE_COLLECTION.routes(),
     *(
         route

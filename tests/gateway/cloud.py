@@ -11,6 +11,7 @@ from gateway.identity.bootstrap import Bootstrapped, bootstrap
 from gateway.identity.password import Passwords
 from gateway.identity.routes import API
 from gateway.identity.token import Tokens
+from gateway.identity.vault import Vault
 from gateway.policy import Policy
 from gateway.route import Api, rules_of
 from gateway.services import GatewaySettings, Services
@@ -87,6 +88,7 @@ async def open_cloud(
         commands=Answering(),
         tokens=tokens,
         passwords=passwords,
+        vault=Vault([KEY]),
         policy=Policy(rules_of(apis)),
     )
     try:

@@ -73,6 +73,7 @@ def services(apis: Iterable[Api], tokens: Any, pool: Any = None, **changed: Any)
         "commands": Answering(),
         "tokens": tokens,
         "passwords": None,
+        "vault": None,
         "policy": Policy(rules_of(apis)),
         **changed,
     }

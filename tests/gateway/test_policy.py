@@ -107,25 +107,31 @@ PERSONAS = dict(personas())
 TARGET = Target(project_id="p1", domain_id="d1", user_id="u1")
 
 
+def is_met(condition: list[str], who: Persona) -> bool:
+    match condition:
+        case ["public" | "authenticated"]:
+            return True
+        case ["self"]:
+            return who.caller.user_id == TARGET.user_id
+        case [role] if role == "admin" or role.startswith("role:"):
+            return role.removeprefix("role:") in who.caller.roles
+        case [scope, role]:
+            return scope == who.suits and role in who.caller.roles
+    return False
+
+
 def is_allowed(sentence: str, who: Persona) -> bool:
     """The sentence read a second time, independently of gateway.policy, for the one target of these tests."""
-    for words in (alternative.split() for alternative in sentence.split(" or ")):
-        match words:
-            case ["public" | "authenticated"]:
-                return True
-            case ["self"] if who.caller.user_id == "u1":
-                return True
-            case ["admin"] if "admin" in who.caller.roles:
-                return True
-            case [scope, role] if scope == who.suits and role in who.caller.roles:
-                return True
-    return False
+    return any(
+        all(is_met(condition.split(), who) for condition in alternative.split(" and "))
+        for alternative in sentence.split(" or ")
+    )
 
 
 def is_thinkable(sentence: str, who: Persona) -> bool:
     """Whether the caller could be allowed for a target of its own choice: what the chain asks first."""
-    anywhere = structs.replace(who, suits=who.caller.scope)
-    return "self" in sentence.split(" or ") or is_allowed(sentence, anywhere)
+    owner = structs.replace(who.caller, user_id=TARGET.user_id)
+    return is_allowed(sentence, Persona(owner, who.caller.scope))
 
 
 async def reached(request: Request) -> Response:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from process.secret import SecretsError, load, load_or_make
 
@@ -23,6 +24,15 @@ def test_two_clouds_have_nothing_in_common(tmp_path: Path) -> None:
     assert one.token_keys != other.token_keys
     assert one.url_key != other.url_key
     assert one.admin_password != other.admin_password
+
+
+def test_a_file_from_before_the_vault_has_a_key_for_it(tmp_path: Path) -> None:
+    made = load_or_make(tmp_path / "one")
+    assert [key.hex() for key in made.vault()] == list(made.vault_keys)
+    old, other = structs.replace(made, vault_keys=()), load_or_make(tmp_path / "other")
+    assert old.vault() == structs.replace(old, token_keys=()).vault() != made.vault()
+    assert old.vault() != structs.replace(other, vault_keys=()).vault()
+    assert [len(key) for key in old.vault()] == [32]
 
 
 def test_processes_that_start_together_agree(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ PEOPLE: Final = (
 async def furnish(cloud: Cloud) -> None:
     """Make it all through the APIs."""
     await _people(cloud)
+    await _credentials(cloud, cloud.things)
     await _network(cloud)
     await _image(cloud)
     await _compute(cloud)
@@ -77,6 +78,17 @@ async def _people(cloud: Cloud) -> None:
     }
     endpoints = await cloud.must("GET", "/identity/v3/endpoints")
     things["identity:endpoints"] = endpoints["endpoints"][0]["id"]
+
+
+async def _credentials(cloud: Cloud, things: dict[str, str]) -> None:
+    """What alice keeps here: a certificate and an EC2 pair."""
+    user = cloud.users["alice"]
+    body: dict[str, Any] = {"credential": {"type": "cert", "blob": MARK, "user_id": user}}
+    made = await cloud.must("POST", "/identity/v3/credentials", body, who="alice")
+    things["identity:credentials"] = made["credential"]["id"]
+    body = {"tenant_id": cloud.projects["alpha"]}
+    made = await cloud.must("POST", f"/identity/v3/users/{user}/credentials/OS-EC2", body, who="alice")
+    things["identity:OS-EC2"] = made["credential"]["access"]
 
 
 async def _network(cloud: Cloud) -> None:
@@ -248,6 +260,7 @@ async def _victims(cloud: Cloud) -> None:
         body = {word: {"name": "victim", **more}} if word != "region" else {"region": {"id": "victim"}}
         answer = await cloud.must("POST", f"/identity/v3/{word}s", body)
         made[f"identity:{word}s"] = answer[word]["id"]
+    await _credentials(cloud, made)
     endpoint = {"service_id": made["identity:services"], "interface": "public", "url": "/victim"}
     answer = await cloud.must("POST", "/identity/v3/endpoints", {"endpoint": endpoint})
     made["identity:endpoints"] = answer["endpoint"]["id"]

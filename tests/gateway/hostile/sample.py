@@ -195,6 +195,32 @@ IDENTITY: Final[dict[str, Sample]] = {
     },
     "PATCH /v3/users/{id}": _always({"user": {"name": "changed", "enabled": True, "email": "x@example.com"}}),
     "POST /v3/users/{id}/password": _always({"user": {"original_password": "wrong", "password": "n3w"}}),
+    "POST /v3/credentials": lambda things: {
+        "credential": {
+            "type": "ec2",
+            "blob": '{"access": "sample", "secret": "sample"}',
+            "user_id": things["identity:users"],
+            "project_id": things["identity:projects"],
+            "x": "y",
+        }
+    },
+    "PATCH /v3/credentials/{id}": _always({"credential": {"type": "cert", "blob": "changed", "x": "y"}}),
+    "POST /v3/users/{user_id}/credentials/OS-EC2": lambda things: {"tenant_id": things["identity:projects"]},
+    "POST /v3/ec2tokens": lambda things: {
+        "credentials": {
+            "access": things["identity:OS-EC2"],
+            "signature": "wrong",
+            "host": "example.com",
+            "verb": "GET",
+            "path": "/",
+            "params": {"SignatureVersion": "2"},
+            "headers": {},
+            "body_hash": "",
+        }
+    },
+    "POST /v3/s3tokens": lambda things: {
+        "credentials": {"access": things["identity:OS-EC2"], "signature": "wrong", "token": "R0VUCg=="}
+    },
     "POST /v3/groups": _always({"group": {"name": "sample", "domain_id": "default", "description": "d"}}),
     "PATCH /v3/groups/{id}": _always({"group": {"name": "changed", "description": "d"}}),
     "POST /v3/roles": _always({"role": {"name": "sample", "description": "d", "domain_id": None}}),

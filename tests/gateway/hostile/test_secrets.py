@@ -1,4 +1,4 @@
-"""What nobody may read in a log: passwords, tokens, user data, private keys, signatures."""
+"""What nobody may read in a log: passwords, tokens, credentials, user data, private keys, signatures."""
 
 import base64
 from typing import Any, Final
@@ -68,6 +68,20 @@ async def log_in(cloud: Cloud, keeper: Keeper) -> str:
         await wire.call("POST", LOGIN, {"Content-Type": "application/json"}, raw=broken)
         await wire.call("POST", LOGIN, {"Content-Type": keeper.new("media type")}, raw=broken)
     return token
+
+
+async def keep_credentials(cloud: Cloud, keeper: Keeper) -> None:
+    """Blobs and EC2 pairs in good and in bad bodies, and signatures made with them."""
+    blob, user = keeper.new("blob"), cloud.users["alice"]
+    kept = {"type": "cert", "blob": blob, "user_id": user}
+    await cloud.must("POST", "/identity/v3/credentials", {"credential": kept}, who="alice")
+    bad = {**kept, "type": "ec2", "blob": keeper.new("no pair")}
+    await cloud.call("POST", "/identity/v3/credentials", {"credential": bad}, who="alice")
+    tenant = {"tenant_id": cloud.projects["alpha"]}
+    made = await cloud.must("POST", f"/identity/v3/users/{user}/credentials/OS-EC2", tenant, who="alice")
+    keeper.add(made["credential"]["secret"])
+    signed = {"access": made["credential"]["access"], "signature": keeper.new("signature"), "token": "eA=="}
+    await cloud.call("POST", "/identity/v3/s3tokens", {"credentials": signed})
 
 
 async def show_tokens(cloud: Cloud, keeper: Keeper, token: str) -> None:
@@ -151,6 +165,7 @@ async def test_no_log_tells_a_secret(cloud: Cloud) -> None:
     for token in cloud.tokens.values():
         keeper.add(token)
     token = await log_in(cloud, keeper)
+    await keep_credentials(cloud, keeper)
     await show_tokens(cloud, keeper, token)
     await make_servers(cloud, keeper)
     await sign(cloud, keeper)
