@@ -106,6 +106,14 @@ class Driver(Protocol):
         """Go on after pause."""
         ...
 
+    async def suspend(self, instance: str, progress: Progress) -> GuestState:
+        """Save the memory to disk and power off: SUSPENDED. It survives a restart of the host."""
+        ...
+
+    async def resume(self, instance: str) -> GuestState:
+        """Go on from the saved memory. A start does the same; a hard reboot discards what was saved."""
+        ...
+
     async def destroy(self, instance: str) -> None:
         """Remove guest, disks, config drive and logs. On delete; succeeds when nothing is there."""
         ...

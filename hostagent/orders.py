@@ -5,8 +5,9 @@ the one table from commands to driver calls and facts. What must not go in: the 
 the turns of a guest (hostagent.desk), and what becomes of a driver's exceptions (hostagent.agent).
 """
 
+from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -23,12 +24,15 @@ from protocol.agent import (
     GuestSeen,
     GuestStarted,
     GuestStopped,
+    GuestSuspended,
     LookAtGuest,
     PauseGuest,
     RebootGuest,
+    ResumeGuest,
     SpawnGuest,
     StartGuest,
     StopGuest,
+    SuspendGuest,
     UnpauseGuest,
 )
 from protocol.guest import GuestState, PowerState
@@ -68,7 +72,7 @@ class Order(Struct, frozen=True):
         command = self.command
         if isinstance(command, RebootGuest):
             return command.kind == "soft"
-        return not isinstance(command, SpawnGuest | StartGuest)
+        return not isinstance(command, SpawnGuest | StartGuest | ResumeGuest)
 
 
 class Verdict(Enum):
@@ -104,32 +108,42 @@ def _may_forget(entry: JournalEntry, order: Order) -> bool:
     return destroyed and entry.forgotten_at is None and order.pair >= entry.pair
 
 
+class Deed(Struct, frozen=True):
+    """How a command is done: the driver's call, the fact that answers it, the states it may leave."""
+
+    do: Callable[[Driver, Any, Progress], Awaitable[GuestState | None]]
+    fact: type[GuestFact]
+    leaves: tuple[PowerState, ...] = (PowerState.RUNNING,)
+
+
+# fmt: off
+DEEDS: Final[dict[type[GuestCommand], Deed]] = {
+    SpawnGuest: Deed(lambda driver, it, progress: driver.spawn(it.spec, progress), GuestStarted),
+    StartGuest: Deed(lambda driver, it, _: driver.start(it.spec), GuestStarted),
+    RebootGuest: Deed(lambda driver, it, _: driver.reboot(it.spec, it.kind, it.timeout_s), GuestStarted),
+    StopGuest: Deed(lambda driver, it, _: driver.shut_down(it.instance, it.timeout_s, it.retry_s),
+                    GuestStopped, (PowerState.SHUTDOWN, PowerState.CRASHED)),
+    PauseGuest: Deed(lambda driver, it, _: driver.pause(it.instance), GuestPaused, (PowerState.PAUSED,)),
+    UnpauseGuest: Deed(lambda driver, it, _: driver.unpause(it.instance), GuestStarted),
+    SuspendGuest: Deed(lambda driver, it, progress: driver.suspend(it.instance, progress),
+                       GuestSuspended, (PowerState.SUSPENDED,)),
+    ResumeGuest: Deed(lambda driver, it, _: driver.resume(it.instance), GuestStarted),
+    DestroyGuest: Deed(lambda driver, it, _: driver.destroy(it.instance), GuestDestroyed),
+}
+# fmt: on
+
+
 async def perform(driver: Driver, command: GuestCommand, progress: Progress) -> GuestFact:
     """Let the driver do it. Raises DriverError, also when the guest is not as it should be after."""
-    instance = command.instance
-    match command:
-        case SpawnGuest():
-            return _started(command, await driver.spawn(command.spec, progress))
-        case StartGuest():
-            return _started(command, await driver.start(command.spec))
-        case RebootGuest():
-            return _started(command, await driver.reboot(command.spec, command.kind, command.timeout_s))
-        case UnpauseGuest():
-            return _started(command, await driver.unpause(instance))
-        case StopGuest():
-            state = await driver.shut_down(instance, command.timeout_s, command.retry_s)
-            _require(state, PowerState.SHUTDOWN, PowerState.CRASHED)
-            return GuestStopped(instance=instance, generation=command.generation, number=command.number)
-        case PauseGuest():
-            _require(await driver.pause(instance), PowerState.PAUSED)
-            return GuestPaused(instance=instance, generation=command.generation, number=command.number)
-        case DestroyGuest():
-            await driver.destroy(instance)
-            return GuestDestroyed(instance=instance, generation=command.generation, number=command.number)
-        case LookAtGuest():
-            return seen(command, await driver.guest(instance))
-        case _:
-            raise DriverError("unsupported", f"this host cannot do {type(command).__name__}")
+    if isinstance(command, LookAtGuest):
+        return seen(command, await driver.guest(command.instance))
+    deed = DEEDS.get(type(command))
+    if deed is None:
+        raise DriverError("unsupported", f"this host cannot do {type(command).__name__}")
+    state = await deed.do(driver, command, progress)
+    if state is not None:
+        _require(state, *deed.leaves)
+    return deed.fact(instance=command.instance, generation=command.generation, number=command.number)
 
 
 def seen(command: GuestCommand, state: GuestState | None, after: int = 0) -> GuestSeen:
@@ -157,11 +171,6 @@ def failed(
         reason=reason[:REASON_CHARS_MAX],
         power_state=power_state,
     )
-
-
-def _started(command: GuestCommand, state: GuestState) -> GuestStarted:
-    _require(state, PowerState.RUNNING)
-    return GuestStarted(instance=command.instance, generation=command.generation, number=command.number)
 
 
 def _require(state: GuestState, *expected: PowerState) -> None:

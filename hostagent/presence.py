@@ -23,6 +23,7 @@ from protocol.agent import (
     GuestSeen,
     GuestStarted,
     GuestStopped,
+    GuestSuspended,
     Heartbeat,
     HostReport,
 )
@@ -33,6 +34,7 @@ _STATE_AFTER: Final = {
     GuestStarted: PowerState.RUNNING,
     GuestStopped: PowerState.SHUTDOWN,
     GuestPaused: PowerState.PAUSED,
+    GuestSuspended: PowerState.SUSPENDED,
 }
 
 

@@ -54,6 +54,14 @@ class UnpauseGuest(GuestCommand, frozen=True, tag="instance.unpause_guest"):
     """Go on. Answered by GuestStarted."""
 
 
+class SuspendGuest(GuestCommand, frozen=True, tag="instance.suspend_guest"):
+    """Save the memory to the host's disk and power off. Answered by GuestSuspended."""
+
+
+class ResumeGuest(GuestCommand, frozen=True, tag="instance.resume_guest"):
+    """Go on from the saved memory, also after the host restarted. Answered by GuestStarted."""
+
+
 class DestroyGuest(GuestCommand, frozen=True, tag="instance.destroy_guest"):
     """Remove the guest and all it stored; leave a tombstone. Answered by GuestDestroyed.
 
@@ -97,6 +105,10 @@ class GuestStopped(GuestFact, frozen=True, tag="host.guest_stopped"):
 
 class GuestPaused(GuestFact, frozen=True, tag="host.guest_paused"):
     """The guest is frozen in memory."""
+
+
+class GuestSuspended(GuestFact, frozen=True, tag="host.guest_suspended"):
+    """The guest's memory is on the host's disk, the guest is off."""
 
 
 class GuestDestroyed(GuestFact, frozen=True, tag="host.guest_destroyed"):

@@ -9,7 +9,10 @@ from msgspec import Struct
 
 
 class PowerState(IntEnum):
-    """Source: Compute API, ``OS-EXT-STS:power_state`` (2 and 5 are unused)."""
+    """Source: Compute API, ``OS-EXT-STS:power_state`` (2 and 5 are unused).
+
+    SUSPENDED is a guest whose memory lies on the host's disk; it has no process. The API shows it as off.
+    """
 
     NOSTATE = 0
     RUNNING = 1

@@ -96,6 +96,14 @@ class UnpauseInstance(Command, frozen=True, tag="gateway.unpause_instance"):
     """Go on after a pause."""
 
 
+class SuspendInstance(Command, frozen=True, tag="gateway.suspend_instance"):
+    """Save the memory to the host's disk and power off."""
+
+
+class ResumeInstance(Command, frozen=True, tag="gateway.resume_instance"):
+    """Go on after a suspension."""
+
+
 class UpdateInstance(Command, frozen=True, tag="gateway.update_instance"):
     """Change what has no effect on the guest. ``None``: leave as it is.
 

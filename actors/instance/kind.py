@@ -12,6 +12,7 @@ from actors.instance.operations.pause import PAUSE, UNPAUSE
 from actors.instance.operations.reboot import REBOOT, REBOOT_HARD
 from actors.instance.operations.start import START
 from actors.instance.operations.stop import STOP
+from actors.instance.operations.suspend import RESUME, SUSPEND
 from actors.instance.view import columns, summary
 from actors.machine import ANY, Kind, on
 from actors.turn import Heard, Refusal, Send, Step
@@ -33,6 +34,8 @@ from protocol.instance import (
 from protocol.message import Message
 from protocol.scheduling import PlacementProposed
 
+_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
+"""Where the guest is what the hypervisor says, and where metadata and tags may be changed."""
 _UNLOCKED = (CreateInstance, LockInstance, UnlockInstance, ReadConsole, UpdateInstance)
 _NO_GUEST = (*_UNLOCKED[:3], UpdateInstance, DeleteInstance)
 
@@ -114,7 +117,7 @@ def notice_report(vm: Instance, found: HostFound) -> Step[Instance]:
 
 def idle(vm: Instance, seen: GuestSeen | HostFound) -> bool:
     """Nothing runs, the guest is ours to speak of, and what is seen differs."""
-    settled = vm.task is None and vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED}
+    settled = vm.task is None and vm.vm_state in _SETTLED
     return settled and (seen.power_state is not vm.power_state or not seen.exists)
 
 
@@ -140,8 +143,6 @@ def stands(vm: Instance, asked: ConfirmClaim) -> Step[Instance]:
     return vm, [Send(address("host", asked.host), answer)]
 
 
-_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED})
-"""Where metadata and tags may be changed."""
 _PLAIN: Final = ("name", "hostname", "access_ipv4", "access_ipv6", "disk_config", "metadata", "tags")
 
 
@@ -228,7 +229,7 @@ INSTANCE: Kind[Instance] = Kind(
     name="instance",
     state=Instance,
     births={CreateInstance: born},
-    operations=(CREATE, DELETE, START, STOP, REBOOT, REBOOT_HARD, PAUSE, UNPAUSE),
+    operations=(CREATE, DELETE, START, STOP, REBOOT, REBOOT_HARD, PAUSE, UNPAUSE, SUSPEND, RESUME),
     life=LIFE,
     settled=lambda vm: vm.vm_state.value,
     guard=guard,

@@ -29,6 +29,7 @@ class V(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"
     STOPPED = "stopped"
+    SUSPENDED = "suspended"
     DELETED = "deleted"
     ERROR = "error"
 
@@ -49,6 +50,8 @@ class T(StrEnum):
     REBOOTING_HARD = "rebooting_hard"
     PAUSING = "pausing"
     UNPAUSING = "unpausing"
+    SUSPENDING = "suspending"
+    RESUMING = "resuming"
     LOOKING = "looking"
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.instance.model import Fault, Instance, T, V
+from protocol.guest import PowerState
 from protocol.instance import Flavor, ServerRequest
 from protocol.view import BASE, stamp
 
@@ -29,6 +30,7 @@ _DEFAULT: Final = {
     V.BUILDING: "BUILD",
     V.STOPPED: "SHUTOFF",
     V.PAUSED: "PAUSED",
+    V.SUSPENDED: "SUSPENDED",
     V.ERROR: "ERROR",
     V.DELETED: "DELETED",
 }
@@ -44,6 +46,11 @@ def status(vm: Instance) -> str:
     return (
         _DEFAULT[vm.vm_state] if task is None else _UNDER_WAY.get((vm.vm_state, task), _DEFAULT[vm.vm_state])
     )
+
+
+def power_state(vm: Instance) -> int:
+    """The API's ``OS-EXT-STS:power_state``: what is saved on disk is off."""
+    return int(PowerState.SHUTDOWN if vm.power_state is PowerState.SUSPENDED else vm.power_state)
 
 
 def task_state(vm: Instance) -> str | None:
@@ -62,7 +69,7 @@ def columns(vm: Instance) -> tuple[Any, ...]:
         vm.vm_state.value,
         task_state(vm),
         status(vm),
-        int(vm.power_state),
+        power_state(vm),
         here.host if here else None,
         request.flavor.id,
         request.image.image if request.image else None,
@@ -87,7 +94,7 @@ def summary(vm: Instance) -> bytes:
             "status": status(vm),
             "vm_state": vm.vm_state.value,
             "task_state": task_state(vm),
-            "power_state": int(vm.power_state),
+            "power_state": power_state(vm),
             "operation": vm.task.operation if vm.task else None,
             "fault": vm.fault.message if vm.fault else None,
         }
@@ -136,7 +143,7 @@ def server_json(vm: Instance) -> bytes:
         "OS-EXT-SRV-ATTR:user_data": request.user_data or None,
         "OS-EXT-STS:task_state": task_state(vm),
         "OS-EXT-STS:vm_state": vm.vm_state,
-        "OS-EXT-STS:power_state": vm.power_state,
+        "OS-EXT-STS:power_state": power_state(vm),
         "os-extended-volumes:volumes_attached": (),
         "security_groups": [{"name": name} for name in request.security_groups],
         "locked": bool(vm.locked_by),

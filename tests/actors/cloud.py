@@ -29,11 +29,13 @@ from protocol.agent import (
     GuestSeen,
     GuestStarted,
     GuestStopped,
+    GuestSuspended,
     HostReport,
     LookAtGuest,
     PauseGuest,
     SpawnGuest,
     StopGuest,
+    SuspendGuest,
 )
 from protocol.command import Command, Tick
 from protocol.guest import GuestState, PowerState
@@ -49,8 +51,12 @@ ROOM: Final = inventory(vcpus=1, memory_mib=2048, disk_gib=20)
 """Two small instances fit on a host."""
 HEAL_MAX: Final = 4000
 SESSION: Final = "s"
-_AFTER: Final = {StopGuest: PowerState.SHUTDOWN, PauseGuest: PowerState.PAUSED}
-_FACTS: Final = {StopGuest: GuestStopped, PauseGuest: GuestPaused}
+_AFTER: Final = {
+    StopGuest: PowerState.SHUTDOWN,
+    PauseGuest: PowerState.PAUSED,
+    SuspendGuest: PowerState.SUSPENDED,
+}
+_FACTS: Final = {StopGuest: GuestStopped, PauseGuest: GuestPaused, SuspendGuest: GuestSuspended}
 
 
 class Letter(Struct, frozen=True):
@@ -324,8 +330,8 @@ class Cloud:
 
 
 def said_of(fact: GuestFact | None) -> list[GuestFact]:
-    """What an agent says with its answer: of a start it tells how it goes on."""
-    if not isinstance(fact, GuestStarted):
+    """What an agent says with its answer: of what may take long it tells how it goes on."""
+    if not isinstance(fact, GuestStarted | GuestSuspended):
         return [] if fact is None else [fact]
     name, generation, number = fact.instance, fact.generation, fact.number
     progress = GuestProgress(
@@ -347,7 +353,7 @@ def _check_instance(vm: Instance) -> None:
         assert not vm.placements
         assert vm.vm_state is V.DELETED
     deleting = vm.task is not None and vm.task.name == "delete"
-    if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED} and not deleting:
+    if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED} and not deleting:
         assert vm.here is not None
         assert vm.here.spawned
 

@@ -34,8 +34,10 @@ from protocol.instance import (
     LockInstance,
     PauseInstance,
     RebootInstance,
+    ResumeInstance,
     StartInstance,
     StopInstance,
+    SuspendInstance,
     UnlockInstance,
     UnpauseInstance,
     UpdateInstance,
@@ -48,6 +50,7 @@ INSTANCES_MAX = 6
 LIMITS = QuotaLimits(instances=5, cores=20, memory_mib=51200)
 COMMANDS: list[type[Command]] = [
     StartInstance, StopInstance, RebootInstance, HardRebootInstance, PauseInstance, UnpauseInstance,
+    SuspendInstance, ResumeInstance,
     LockInstance, UnlockInstance, UpdateInstance, DeleteInstance,
 ]  # fmt: skip
 FORGED: list[type[GuestFact]] = [GuestStarted, GuestStopped, GuestDestroyed, GuestFailed]

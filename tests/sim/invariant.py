@@ -99,7 +99,7 @@ def _doubled(world: World, operation: str) -> bool:
     )
 
 
-SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED})
+SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
 
 
 def _placements(rest: Rest) -> Iterator[Finding]:

@@ -149,6 +149,10 @@ class SimHost(SimulatedHost):
         super().unpause(instance)
         self._tell(instance, "unpaused")
 
+    def suspend(self, instance: str) -> None:
+        super().suspend(instance)
+        self._tell(instance, "suspended")
+
     def kill_guest(self, instance: str) -> None:
         super().kill_guest(instance)
         self._tell(instance, "killed")

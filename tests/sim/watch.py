@@ -65,9 +65,12 @@ class Life(NamedTuple):
     """Several turns made it at once: what it was in between nobody recorded."""
 
 
-_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED})
+_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
 _AT_WORK: Final = frozenset(
-    {T.SPAWNING, T.POWERING_ON, T.POWERING_OFF, T.REBOOTING, T.REBOOTING_HARD, T.PAUSING, T.UNPAUSING}
+    {
+        *(T.SPAWNING, T.POWERING_ON, T.POWERING_OFF, T.REBOOTING, T.REBOOTING_HARD),
+        *(T.PAUSING, T.UNPAUSING, T.SUSPENDING, T.RESUMING),
+    }
 )
 
 

@@ -23,9 +23,11 @@ from protocol.instance import (
     HardRebootInstance,
     PauseInstance,
     RebootInstance,
+    ResumeInstance,
     ServerRequest,
     StartInstance,
     StopInstance,
+    SuspendInstance,
     UnpauseInstance,
 )
 from protocol.project import QuotaLimits, ReserveQuota
@@ -57,11 +59,14 @@ ACTIONS: Final[tuple[tuple[type[Command], float], ...]] = (
     (HardRebootInstance, 2.0),
     (PauseInstance, 2.0),
     (UnpauseInstance, 2.0),
+    (SuspendInstance, 1.5),
+    (ResumeInstance, 1.5),
     (DeleteInstance, 0.8),
 )
 FITTING: Final[dict[str, tuple[type[Command], ...]]] = {
-    "active": (StopInstance, RebootInstance, HardRebootInstance, PauseInstance),
+    "active": (StopInstance, RebootInstance, HardRebootInstance, PauseInstance, SuspendInstance),
     "stopped": (StartInstance, HardRebootInstance),
+    "suspended": (ResumeInstance, ResumeInstance, HardRebootInstance),
     "paused": (UnpauseInstance, UnpauseInstance, HardRebootInstance),
 }
 VM_STATE: Final = [name for name, _ in TABLES["instance"].columns].index("vm_state")

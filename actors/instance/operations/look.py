@@ -16,6 +16,7 @@ SETTLED = {
     PowerState.PAUSED: V.PAUSED,
     PowerState.SHUTDOWN: V.STOPPED,
     PowerState.CRASHED: V.STOPPED,
+    PowerState.SUSPENDED: V.SUSPENDED,
 }
 
 

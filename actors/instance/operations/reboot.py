@@ -49,8 +49,8 @@ REBOOT_HARD = operation(
     on(T.REBOOTING_HARD,  GuestStarted,       runs,        None),
     on(T.REBOOTING_HARD,  StepFailed,         look,        T.LOOKING),
     *LOOK,
-    accepts={V.ACTIVE, V.STOPPED, V.PAUSED, V.ERROR},
-    interrupts={T.REBOOTING, T.REBOOTING_HARD, T.PAUSING, T.UNPAUSING},
+    accepts={V.ACTIVE, V.STOPPED, V.PAUSED, V.SUSPENDED, V.ERROR},
+    interrupts={T.REBOOTING, T.REBOOTING_HARD, T.PAUSING, T.UNPAUSING, T.SUSPENDING, T.RESUMING},
     deadlines={T.REBOOTING_HARD: 180, T.LOOKING: LOOK_S},
     action="reboot",
 )

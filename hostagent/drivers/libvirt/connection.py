@@ -19,6 +19,8 @@ from hostagent.driver import DriverError
 from hostagent.drivers.thread import in_thread
 
 THREADS: Final = 8
+LONG_THREADS: Final = 4
+"""Work that takes minutes has threads of its own, so that looks and starts never wait for it."""
 KEEPALIVE_S: Final = 5
 KEEPALIVE_TRIES: Final = 3
 
@@ -53,7 +55,8 @@ class Connection:
         self._on_change = on_change
         self._on_reboot = on_reboot
         self._on_lost = on_lost
-        self._pool = _threads()
+        self._pool = _threads(THREADS)
+        self._long_pool = _threads(LONG_THREADS)
         self._conn: libvirt.virConnect | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._callbacks: list[int] = []
@@ -71,18 +74,34 @@ class Connection:
     async def close(self) -> None:
         """Disconnect and end the threads."""
         await self._drop()
-        self._pool.shutdown(wait=False)
-        self._pool = _threads()
+        for pool in (self._pool, self._long_pool):
+            pool.shutdown(wait=False)
+        self._pool, self._long_pool = _threads(THREADS), _threads(LONG_THREADS)
 
     async def call(
         self, act: Callable[Concatenate[libvirt.virConnect, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Run ``act(connection, …)`` in a thread. Raises ``DriverError`` for what libvirt refuses."""
+        return await self._call(self._pool, act, *args, **kwargs)
+
+    async def call_long(
+        self, act: Callable[Concatenate[libvirt.virConnect, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As ``call``, for work that takes minutes."""
+        return await self._call(self._long_pool, act, *args, **kwargs)
+
+    async def _call(
+        self,
+        pool: ThreadPoolExecutor,
+        act: Callable[Concatenate[libvirt.virConnect, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
         conn = self._conn
         if conn is None:
             raise DriverError("hypervisor_unavailable", "The host's hypervisor is not connected.")
         try:
-            return await in_thread(self._pool, act, conn, *args, **kwargs)
+            return await in_thread(pool, act, conn, *args, **kwargs)
         except libvirt.libvirtError as error:
             raise _translated(error, getattr(act, "__name__", "call"), alive=self._conn is conn) from error
 
@@ -127,9 +146,9 @@ class Connection:
         self._on_lost()
 
 
-def _threads() -> ThreadPoolExecutor:
+def _threads(count: int) -> ThreadPoolExecutor:
     """A pool whose threads are only made when there is work."""
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="libvirt")
+    return ThreadPoolExecutor(count, thread_name_prefix="libvirt")
 
 
 def _disconnect(conn: libvirt.virConnect, callbacks: list[int]) -> None:

@@ -20,16 +20,21 @@ _POWER: Final = {
     libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,  # on its way down: its process still lives
     libvirt.VIR_DOMAIN_SHUTOFF: PowerState.SHUTDOWN,
     libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.SUSPENDED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,  # asleep: it keeps its process and its memory
 }
 _REASONS: Final = {
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN): "The guest shut itself down.",
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED): "The guest's process died.",
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED): "The guest could not be started.",
+    (
+        libvirt.VIR_DOMAIN_PMSUSPENDED,
+        libvirt.VIR_DOMAIN_PMSUSPENDED_UNKNOWN,
+    ): "The guest put itself to sleep.",
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR): "The guest's disk reported an error.",
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_CRASHED): "The guest's system crashed.",
 }
-_ON: Final = frozenset({PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED})
+_ON: Final = frozenset({PowerState.RUNNING, PowerState.PAUSED})
+_JOB_TOTAL, _JOB_DONE = 3, 4  # places in what jobInfo returns
 _UNDEFINE: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -60,10 +65,60 @@ def define(conn: libvirt.virConnect, xml: str) -> None:
 
 
 def power_on(conn: libvirt.virConnect, instance: str) -> None:
-    """Start the domain unless it is on."""
+    """Start the domain unless it is on; one with saved memory goes on from there."""
     domain = _get(conn, instance)
     if not domain.isActive():
         domain.create()
+
+
+def save(conn: libvirt.virConnect, instance: str) -> None:
+    """Save the memory of a domain that is on, and end it. Takes as long as writing the memory does."""
+    domain = _get(conn, instance)
+    if not domain.isActive():
+        raise DriverError("wrong_state", "The guest is not running.")
+    domain.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+
+def restore(conn: libvirt.virConnect, instance: str) -> None:
+    """Go on from the saved memory; nothing when the domain is on."""
+    domain = _get(conn, instance)
+    if domain.isActive():
+        return
+    if not domain.hasManagedSaveImage():
+        raise DriverError("wrong_state", "The guest is not suspended.")
+    domain.create()
+
+
+def discard_saved(conn: libvirt.virConnect, instance: str) -> None:
+    """Forget the saved memory, if any."""
+    domain = _find(conn, instance)
+    if domain is not None and domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
+
+
+def job_progress(conn: libvirt.virConnect, instance: str) -> tuple[int, int]:
+    """Bytes done and bytes in all of the job under way; (0, 0) without one."""
+    domain = _find(conn, instance)
+    if domain is None:
+        return 0, 0
+    try:
+        info = domain.jobInfo()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        return 0, 0
+    return info[_JOB_DONE], info[_JOB_TOTAL]
+
+
+def abort_job(conn: libvirt.virConnect, instance: str) -> None:
+    """End the job under way; nothing without one."""
+    domain = _find(conn, instance)
+    try:
+        if domain is not None:
+            domain.abortJob()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
 
 
 def power_off(conn: libvirt.virConnect, instance: str) -> None:
@@ -111,6 +166,8 @@ def unpause(conn: libvirt.virConnect, instance: str) -> None:
     state = domain.state()[0]
     if state == libvirt.VIR_DOMAIN_PAUSED:
         domain.resume()
+    elif state == libvirt.VIR_DOMAIN_PMSUSPENDED:
+        domain.pMWakeup()
     elif state != libvirt.VIR_DOMAIN_RUNNING:
         raise DriverError("wrong_state", "The guest is not paused.")
 
@@ -158,11 +215,14 @@ def _state(domain: libvirt.virDomain) -> GuestState | None:
     try:
         metadata = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE)
         state, reason = domain.state()
+        saved = state == libvirt.VIR_DOMAIN_SHUTOFF and domain.hasManagedSaveImage()
     except libvirt.libvirtError as error:
         if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN):
             return None
         raise
     power = _POWER.get(state, PowerState.NOSTATE)
+    if power is PowerState.SHUTDOWN and saved:
+        power = PowerState.SUSPENDED
     if (state, reason) == (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED):
         power = PowerState.CRASHED
     return GuestState(

@@ -23,6 +23,7 @@ from hostagent.drivers.libvirt.connection import Connection
 from hostagent.drivers.libvirt.disk import check_image, make_overlay
 from hostagent.drivers.libvirt.domain_xml import DomainPaths, Hardware, domain_xml
 from hostagent.drivers.libvirt.files import GuestFolder
+from hostagent.drivers.libvirt.job import run_job
 from hostagent.drivers.libvirt.settings import EMULATOR_CPU, MACHINE, TB_CACHE_MIB, LibvirtSettings
 from hostagent.drivers.lock import NamedLocks
 from hostagent.drivers.thread import in_thread
@@ -173,6 +174,7 @@ class LibvirtDriver:
             soft = kind == "soft" and state.power_state is PowerState.RUNNING
             if not (soft and await self._restart_by_guest(spec.instance, timeout_s)):
                 await self._connection.call(domains.power_off, spec.instance)
+                await self._connection.call(domains.discard_saved, spec.instance)
                 await self._boot(spec, folder)
             return await self._state(spec.instance)
 
@@ -184,6 +186,18 @@ class LibvirtDriver:
     async def unpause(self, instance: str) -> GuestState:
         async with self._at_work(instance):
             await self._connection.call(domains.unpause, instance)
+            return await self._state(instance)
+
+    async def suspend(self, instance: str, progress: Progress) -> GuestState:
+        async with self._at_work(instance):
+            state = await self._state(instance)
+            if state.power_state is not PowerState.SUSPENDED:
+                await run_job(self._connection, domains.save, instance, "memory", progress)
+            return await self._state(instance)
+
+    async def resume(self, instance: str) -> GuestState:
+        async with self._at_work(instance), self._boots:
+            await self._connection.call_long(domains.restore, instance)
             return await self._state(instance)
 
     async def destroy(self, instance: str) -> None:

@@ -126,6 +126,7 @@ class SimulatedDriver:
             if not obeyed:
                 await self._take("power_off")
             self.host.power_off(spec.instance, by_guest=obeyed)
+            self.host.discard_saved(spec.instance)
             self.host.define(spec)
             await self._take("start")
             self.host.power_on(spec.instance)
@@ -141,6 +142,25 @@ class SimulatedDriver:
         async with self._locks.hold(instance), self._verb("unpause", instance):
             await self._take("unpause")
             self.host.unpause(instance)
+            return self._state(instance)
+
+    async def suspend(self, instance: str, progress: Progress) -> GuestState:
+        async with self._locks.hold(instance), self._verb("suspend", instance):
+            guest = self.host.guest(instance)
+            if guest.power_state is not PowerState.SUSPENDED:
+                memory_bytes = guest.spec.memory_mib << 20
+                progress("memory", 0, memory_bytes)
+                await self._take("suspend", memory_bytes / _GIB)
+                self.host.suspend(instance)
+            return self._state(instance)
+
+    async def resume(self, instance: str) -> GuestState:
+        async with self._locks.hold(instance), self._verb("resume", instance):
+            guest = self.host.guest(instance)
+            if not guest.is_on:
+                _require_saved(guest)
+                await self._take("resume", (guest.spec.memory_mib << 20) / _GIB)
+                self.host.power_on(instance)
             return self._state(instance)
 
     async def destroy(self, instance: str) -> None:
@@ -214,6 +234,11 @@ def make(context: DriverContext) -> SimulatedDriver:
     settings = checked_options(context, SimulatedSettings)
     file = GuestFile(context.state_folder / "guests.jsonl")
     return SimulatedDriver(settings, context.clock, host=SimulatedHost(settings, context.clock, file))
+
+
+def _require_saved(guest: SimulatedGuest) -> None:
+    if guest.power_state is not PowerState.SUSPENDED:
+        raise DriverError("wrong_state", "The guest is not suspended.")
 
 
 async def _hang(seconds: float | None) -> None:

@@ -65,6 +65,11 @@ class SimulatedGuest(Struct):
         """Go on after a pause."""
         self.power_state, self.resumed_at = PowerState.RUNNING, now
 
+    def save(self, now: float) -> None:
+        """Suspend: as a pause, but without a process."""
+        self._count(now)
+        self.power_state = PowerState.SUSPENDED
+
     def halt(self, now: float, state: PowerState, reason: str, *, by_guest: bool) -> None:
         """Power off. ``by_guest``: it shut itself down and said so on its console."""
         self._count(now)

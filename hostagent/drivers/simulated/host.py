@@ -88,7 +88,10 @@ class SimulatedHost:
         return guest
 
     def power_on(self, instance: str) -> None:
-        """Start a guest that is off. Raises ``DriverError`` ``no_memory`` when physically out of it."""
+        """Start a guest that is off, or go on from its saved memory.
+
+        Raises ``DriverError`` ``no_memory`` when physically out of it.
+        """
         guest = self.guest(instance)
         if guest.is_on:
             return
@@ -96,7 +99,10 @@ class SimulatedHost:
         if memory_mib > self.settings.memory_mib:
             raise DriverError("no_memory", "The host cannot allocate the guest's memory.")
         self._memory_used_mib = memory_mib
-        guest.boot(self._clock.monotonic())
+        if guest.power_state is PowerState.SUSPENDED:
+            guest.thaw(self._clock.monotonic())
+        else:
+            guest.boot(self._clock.monotonic())
         self._keep(guest)
 
     def power_off(self, instance: str, *, by_guest: bool = False) -> None:
@@ -121,6 +127,22 @@ class SimulatedHost:
             raise DriverError("wrong_state", "The guest is not paused.")
         if guest.power_state is PowerState.PAUSED:
             guest.thaw(self._clock.monotonic())
+            self._keep(guest)
+
+    def suspend(self, instance: str) -> None:
+        """Save a guest that is on: its memory is free."""
+        guest = self.guest(instance)
+        if not guest.is_on:
+            raise DriverError("wrong_state", "The guest is not running.")
+        guest.save(self._clock.monotonic())
+        self._memory_used_mib -= guest.spec.memory_mib
+        self._keep(guest)
+
+    def discard_saved(self, instance: str) -> None:
+        """Forget the saved memory, if any: the guest is off then."""
+        guest = self.guest(instance)
+        if guest.power_state is PowerState.SUSPENDED:
+            guest.power_state = PowerState.SHUTDOWN
             self._keep(guest)
 
     def remove(self, instance: str) -> None:

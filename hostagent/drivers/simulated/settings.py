@@ -15,12 +15,15 @@ Verb = Literal[
     "reboot",
     "pause",
     "unpause",
+    "suspend",
+    "resume",
     "destroy",
     "console_log",
 ]
 
 SECONDS: Final[dict[Verb, float]] = {
-    # What libvirt and QEMU take on a calm two-core machine, in seconds; "fetch" is per GiB of image.
+    # What libvirt and QEMU take on a calm two-core machine, in seconds; "fetch" is per GiB of image,
+    # "suspend" and "resume" per GiB of memory.
     "inventory": 0.02,
     "look": 0.002,
     "fetch": 8.0,
@@ -31,6 +34,8 @@ SECONDS: Final[dict[Verb, float]] = {
     "reboot": 3.0,
     "pause": 0.02,
     "unpause": 0.01,
+    "suspend": 4.0,
+    "resume": 4.0,
     "destroy": 0.3,
     "console_log": 0.002,
 }

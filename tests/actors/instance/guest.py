@@ -17,12 +17,15 @@ from protocol.agent import (
     GuestSeen,
     GuestStarted,
     GuestStopped,
+    GuestSuspended,
     LookAtGuest,
     PauseGuest,
     RebootGuest,
+    ResumeGuest,
     SpawnGuest,
     StartGuest,
     StopGuest,
+    SuspendGuest,
     UnpauseGuest,
 )
 from protocol.errors import StepFailed
@@ -35,6 +38,7 @@ from protocol.instance import (
     PlaceInstance,
     ReleaseHost,
     StopInstance,
+    SuspendInstance,
 )
 from protocol.message import Message
 from protocol.scheduling import PlacementProposed
@@ -48,6 +52,8 @@ _ANSWERS: Final[dict[type[Message], type[GuestFact]]] = {
     UnpauseGuest: GuestStarted,
     StopGuest: GuestStopped,
     PauseGuest: GuestPaused,
+    SuspendGuest: GuestSuspended,
+    ResumeGuest: GuestStarted,
     DestroyGuest: GuestDestroyed,
 }
 _UNANSWERED: Final = {"gateway", "project"}
@@ -75,6 +81,10 @@ def stopped(vm: Instance) -> Heard:
 
 def paused(vm: Instance) -> Heard:
     return fact(GuestPaused, vm)
+
+
+def suspended(vm: Instance) -> Heard:
+    return fact(GuestSuspended, vm)
 
 
 def destroyed(vm: Instance) -> Heard:
@@ -183,6 +193,11 @@ def frozen() -> Instance:
 
 
 @cache
+def saved() -> Instance:
+    return reach(INSTANCE, active(), heard(SuspendInstance(by=OWNER), operation="op-suspend"), suspended)
+
+
+@cache
 def broken() -> Instance:
     """Launched once, its guest lost."""
     return reach(INSTANCE, active(), noticed(active(), PowerState.NOSTATE, exists=False))
@@ -202,4 +217,4 @@ def uncleared() -> Instance:
 
 def settled() -> tuple[Instance, ...]:
     """One of each sort of instance on which nothing runs."""
-    return (active(), off(), frozen(), broken(), homeless(), uncleared())
+    return (active(), off(), frozen(), saved(), broken(), homeless(), uncleared())

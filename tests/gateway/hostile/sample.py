@@ -141,6 +141,8 @@ ACTION_ARGUMENTS: Final[dict[str, Any]] = {
     "reboot": {"type": "SOFT"},
     "pause": None,
     "unpause": None,
+    "suspend": None,
+    "resume": None,
     "lock": {"locked_reason": "for a while"},
     "unlock": None,
     "os-getConsoleOutput": {"length": 3},

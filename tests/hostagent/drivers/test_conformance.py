@@ -95,6 +95,35 @@ async def test_pause_stops_the_heart_and_unpause_lets_it_go_on(
     await console_until(harness, driver, INSTANCE, rf"HEARTBEAT n={frozen + 2} ")
 
 
+async def test_a_suspended_guest_goes_on_where_it_was(
+    harness: Harness, driver: Driver, guest: GuestSpec
+) -> None:
+    await _booted(harness, driver, guest)
+    for _ in range(2):
+        assert (await driver.suspend(INSTANCE, quiet)).power_state is PowerState.SUSPENDED
+    saved = await beats(driver, INSTANCE)
+    await driver.close()  # nothing that runs is needed to keep it
+    await driver.open()
+    assert [state.power_state for state in await driver.guests()] == [PowerState.SUSPENDED]
+    await harness.pass_time(1.0)
+    for _ in range(2):
+        assert (await driver.resume(INSTANCE)).power_state is PowerState.RUNNING
+    text = await console_until(harness, driver, INSTANCE, rf"HEARTBEAT n={saved + 2} ")
+    assert text.count("BOOT count=") == 1
+
+
+async def test_a_hard_reboot_discards_what_was_saved(
+    harness: Harness, driver: Driver, guest: GuestSpec
+) -> None:
+    await _booted(harness, driver, guest)
+    await driver.suspend(INSTANCE, quiet)
+    assert (await driver.reboot(guest, "hard", 120.0)).power_state is PowerState.RUNNING
+    await console_until(harness, driver, INSTANCE, r"BOOT count=2 .*HEARTBEAT")
+    await driver.suspend(INSTANCE, quiet)
+    await driver.destroy(INSTANCE)
+    assert harness.leftovers(INSTANCE) == []
+
+
 async def test_soft_reboot_lets_the_guest_say_goodbye(
     harness: Harness, driver: Driver, guest: GuestSpec
 ) -> None:
@@ -213,6 +242,8 @@ async def test_verbs_on_a_guest_that_is_not_there(driver: Driver, guest: GuestSp
         driver.reboot(guest, "hard", 1.0),
         driver.pause(INSTANCE),
         driver.unpause(INSTANCE),
+        driver.suspend(INSTANCE, quiet),
+        driver.resume(INSTANCE),
         driver.console_log(INSTANCE, 100),
     ):
         with pytest.raises(DriverError) as missing:
@@ -223,7 +254,12 @@ async def test_verbs_on_a_guest_that_is_not_there(driver: Driver, guest: GuestSp
 async def test_pausing_a_guest_that_is_off_is_refused(driver: Driver, guest: GuestSpec) -> None:
     await driver.spawn(guest, quiet)
     await driver.power_off(INSTANCE)
-    for verb in (driver.pause(INSTANCE), driver.unpause(INSTANCE)):
+    for verb in (
+        driver.pause(INSTANCE),
+        driver.unpause(INSTANCE),
+        driver.suspend(INSTANCE, quiet),
+        driver.resume(INSTANCE),
+    ):
         with pytest.raises(DriverError) as refused:
             await verb
         assert refused.value.code == "wrong_state"

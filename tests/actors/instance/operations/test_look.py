@@ -20,7 +20,7 @@ LOOKING = reach(INSTANCE, active(), heard(StopInstance(by=OWNER)), BROKEN)
         (PowerState.SHUTDOWN, V.STOPPED),
         (PowerState.CRASHED, V.STOPPED),
         (PowerState.NOSTATE, V.ERROR),
-        (PowerState.SUSPENDED, V.ERROR),
+        (PowerState.SUSPENDED, V.SUSPENDED),
     ],
 )
 def test_what_is_seen_is_what_it_is(power: PowerState, settles: V) -> None:

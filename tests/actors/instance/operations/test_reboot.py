@@ -16,6 +16,7 @@ from tests.actors.instance.guest import (
     broken,
     frozen,
     off,
+    saved,
     seen,
     started,
 )
@@ -39,7 +40,7 @@ REBOOTS = (
 HARD_REBOOTS = (
     *(
         Case(f"hard reboot of one that is {vm.vm_state}", vm, HARD, T.REBOOTING_HARD, (RebootGuest,))
-        for vm in (active(), off(), frozen(), broken())
+        for vm in (active(), off(), frozen(), saved(), broken())
     ),
     Case("hard reboot of one that reboots", ASKED, HARD, T.REBOOTING_HARD, (RebootGuest,)),
     Case("what was broken is mended", CYCLING, started(CYCLING), None, leaves=RUNS),
