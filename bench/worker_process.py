@@ -20,6 +20,7 @@ from bench.recording import Recorder
 from bus.amqp import AmqpBus
 from cli.parts import seal_with
 from process.clock import SystemClock
+from process.log_file import LogFiles
 from process.logs import set_up_logs
 from process.metrics import Metrics
 from process.run import calm_collector
@@ -63,7 +64,7 @@ async def lines() -> asyncio.StreamReader:
 async def main(order: Order) -> None:
     """Work until standard input ends."""
     calm_collector()
-    set_up_logs(style="json", level="warning", access_log="")
+    set_up_logs(style="json", level="warning", files=LogFiles(""))
     clock = SystemClock()
     pool = await open_pool(order.database, connections_max=6, settings={"role": "starling_worker"})
     recorder = Recorder(lambda: worker.stats.turns) if order.record else None

@@ -43,13 +43,13 @@ class Gateway:
             bus=wiring.bus(self.name),
             clock=wiring.clock,
             partitions=settings.partitions,
-            log=wiring.log,
+            log=wiring.log_of("gateway"),
         )
         keys = [bytes.fromhex(key) for key in secrets.token_keys]
         self.tokens = Tokens(pool, wiring.clock, keys)
         self.passwords = Passwords()
         self.images = _image_stores(settings, wiring.clock)
-        self.events = EventTail(pool, wiring.log, Cursors(keys))
+        self.events = EventTail(pool, wiring.log_of("starling"), Cursors(keys))
         self.services = Services(
             clock=wiring.clock,
             settings=GatewaySettings(
@@ -72,6 +72,7 @@ class Gateway:
             vault=Vault(secrets.vault()),
             policy=_policy(wiring),
             metrics=wiring.metrics.request,
+            access=wiring.access.write,
             images=self.images,
             url_key=bytes.fromhex(secrets.url_key),
             events=self.events,
@@ -90,11 +91,11 @@ class Gateway:
         async def database() -> dict[str, float]:
             return {"clock_offset_s": round(await clock_offset(self._pool, self._wiring.clock), 6)}
 
-        add_health(app, {"database": database}, self._wiring.metrics, self._wiring.log)
+        add_health(app, {"database": database}, self._wiring.metrics, self._wiring.log_of("gateway"))
         return app
 
     async def _sweep(self) -> None:
-        await sweep_forever(self._pool, self.images, self._wiring.clock, self._wiring.log)
+        await sweep_forever(self._pool, self.images, self._wiring.clock, self._wiring.log_of("image"))
 
     async def _hold_stores(self) -> None:
         """Stopped after all that use them, the stores let go of their connections."""
@@ -104,7 +105,7 @@ class Gateway:
             await self.images.close()
 
     async def _free_ports(self) -> None:
-        await free_forever(self._pool, self._wiring.clock, self._wiring.log)
+        await free_forever(self._pool, self._wiring.clock, self._wiring.log_of("network"))
 
     def parts(self) -> list[Part]:
         """What must run for the gateway to answer."""
@@ -140,7 +141,7 @@ def _policy(wiring: Wiring) -> Policy:
     if wiring.settings.policy_file:
         path = Path(wiring.settings.policy_file)
         apply_file(policy, path)
-        wiring.reloads.append(reloading(policy, path, wiring.log))
+        wiring.reloads.append(reloading(policy, path, wiring.log_of("gateway")))
     return policy
 
 

@@ -72,7 +72,7 @@ async def worker_part(wiring: Wiring, base_url: str, *, name: str = "") -> Part:
         kinds=KINDS,
         seal=seal_with(wiring.secrets(make=False).url_key, base_url),
         settings=WorkerSettings(partitions=settings.partitions, lease_s=settings.lease_s),
-        log=wiring.log,
+        log=wiring.log_of("worker"),
         observer=wiring.metrics,
     )
     wiring.metrics.watch(lambda: _worker_readings(worker))
@@ -130,7 +130,7 @@ async def scheduler_part(wiring: Wiring) -> Part:
         hosts=hosts,
         clock=wiring.clock,
         partitions=wiring.settings.partitions,
-        log=wiring.log,
+        log=wiring.log_of("scheduler"),
     )
 
     def readings() -> Iterable[Reading]:
@@ -171,7 +171,7 @@ def agent_part(wiring: Wiring, identity: HostIdentity, folder: Path, *, driver: 
             clock=wiring.clock,
             partitions=identity.partitions,
             settings=AgentSettings(),
-            log=wiring.log,
+            log=wiring.log_of("agent"),
         )
         current[:] = [agent]
         try:

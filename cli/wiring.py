@@ -14,7 +14,9 @@ from bus.amqp import AmqpBus
 from bus.enrolment import Admin, admin_of
 from bus.mailbox import Bus
 from bus.memory import MemoryBroker, MemoryBus
+from process.access import AccessLog
 from process.clock import Clock, SystemClock
+from process.log_file import LogFiles
 from process.logs import set_up_logs
 from process.metrics import Metrics
 from process.secret import FILE_NAME, Secrets, load, load_or_make
@@ -28,9 +30,11 @@ DatabaseRole = Literal["gateway", "worker", "scheduler"]
 class Wiring:
     """One process's surroundings. Pools and buses opened through it are closed by ``close``."""
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, log: FilteringBoundLogger, files: LogFiles) -> None:
+        """``files`` are those of the access log. Raises OSError for a file that cannot be opened."""
         self.settings = settings
         self.log = log
+        self.access = AccessLog(files, settings.log_format)
         self.clock: Clock = SystemClock()
         self.metrics = Metrics()
         self.broker = MemoryBroker() if not settings.amqp_url else None
@@ -44,8 +48,16 @@ class Wiring:
     def from_environment(cls) -> "Wiring":
         """Settings and logs as the environment says. Raises SettingsError."""
         settings = load_settings(os.environ)
-        log = set_up_logs(style=settings.log_format, level=settings.log_level, access_log=settings.access_log)
-        return cls(settings, log)
+        files = LogFiles(settings.service_log)
+        log = set_up_logs(style=settings.log_format, level=settings.log_level, files=files)
+        accesses = LogFiles(settings.access_log)
+        wiring = cls(settings, log, accesses)
+        wiring.reloads += [files.reopen, accesses.reopen]
+        return wiring
+
+    def log_of(self, service: str) -> FilteringBoundLogger:
+        """The service log's lines of one service."""
+        return self.log.bind(service=service)
 
     def require_production(self, role: str) -> None:
         """A role of its own needs a bus and a database others can reach. Raises SettingsError."""

@@ -23,6 +23,7 @@ from gateway.request import Request, Response, forbidden
 from gateway.route import Api, Router, Row, unquoted
 from gateway.server_log import server_log
 from gateway.services import Services
+from process.access import AccessEntry, utc
 from store.pool import is_outage
 
 HEADER_BYTES_MAX: Final = 8190  # one header, and the request line
@@ -31,8 +32,8 @@ KEEPALIVE_TIMEOUT_S: Final = 75.0
 _NO_QUERY: Final[MultiDictProxy[str]] = MultiDictProxy(MultiDict())
 _NOT_FOUND: Final = "The resource could not be found."
 
-_access = structlog.get_logger("access")
-_log = structlog.get_logger("gateway")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "COPY"})
+_log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,6 +71,7 @@ class Front:
         router = self.routers.get(prefix)
         if router is not None:
             request.api = router.api
+            request.service = router.api.name
             request.envelope = router.api.envelope
             request.answer_headers = dict.fromkeys(router.api.request_id_headers, request.request_id)
         request.base_url = self._origins.base_url(raw.scheme, raw.headers)
@@ -128,22 +130,24 @@ class Front:
 
     def _record(self, request: Request, status: int, duration_s: float) -> None:
         method, template = request.raw.method, request.template
-        fields: dict[str, object] = {
-            "method": method,
-            "path": template or "-",
-            "status": status,
-            "duration_ms": round(duration_s * 1000, 2),
-            "request_id": request.request_id,
-            "peer": request.raw.remote,
-        }
         caller = request.caller_if_any
-        if caller is not None:
-            fields["user"] = caller.user_id
-            fields["project"] = caller.project_id
-        if request.global_id:
-            fields["global_id"] = request.global_id
-        _access.info("request", **fields)
-        self._services.metrics(template[1:].partition("/")[0], template, method, status, duration_s)
+        self._services.access(
+            AccessEntry(
+                service=request.service,
+                timestamp=utc(self._services.clock.now()),
+                method=method,
+                path=template,
+                status=status,
+                duration_ms=round(duration_s * 1000, 2),
+                request_id=request.request_id,
+                peer=request.raw.remote,
+                user=caller.user_id if caller is not None else "",
+                project=caller.project_id if caller is not None else "",
+                global_id=request.global_id,
+            )
+        )
+        counted = method if method in _METHODS else "other"  # a client must not make figures without end
+        self._services.metrics(request.service, template, counted, status, duration_s)
 
 
 def _rows_for(request: Request, router: Router, path: str) -> tuple[list[Row], list[str]]:
@@ -202,17 +206,25 @@ async def _sent(request: Request, response: Response) -> web.StreamResponse:
 def _fault(request: Request, error: Exception) -> Problem:
     """Turn an unexpected exception into a problem. The client learns the request id, no more."""
     if isinstance(error, (Unavailable, BusUnavailable)) or is_outage(error):
-        _log.warning("unavailable", request_id=request.request_id, error=repr(error))
+        _log.warning("unavailable", service=request.service, request_id=request.request_id, error=repr(error))
         message = "The service is temporarily unable to answer. Please try again."
         return Problem(503, message, headers={"Retry-After": "1"})
-    _log.error("bug", request_id=request.request_id, path=request.template, exc_info=error)
+    _log.error(
+        "bug",
+        service=request.service,
+        request_id=request.request_id,
+        path=request.template,
+        exc_info=error,
+    )
     return Problem(500, f"Unexpected error. Please report request {request.request_id} to the operator.")
 
 
 def _failed(request: Request, problem: Problem) -> web.StreamResponse:
     """Render the problem, or cut the connection when part of an answer has left already."""
     if request.streaming is not None:
-        _log.warning("stream.cut", request_id=request.request_id, reason=problem.message)
+        _log.warning(
+            "stream.cut", service=request.service, request_id=request.request_id, reason=problem.message
+        )
         if request.raw.transport is not None:
             request.raw.transport.abort()
         return request.streaming

@@ -56,6 +56,7 @@ class Request:
     ``query`` the route's query Struct or, without one, the multi-dict; ``base_url`` the origin the
     client sees (no final slash); ``path`` the raw path on it; ``request_id`` is ours.
     ``raw`` is for what the others cannot do (WebSockets).
+    ``service`` is whose call it is, as logs name it.
     ``answer_headers`` go out with whatever is answered; ``envelope``, ``template`` and ``streaming``
     are the chain's notes on how to answer a failure.
     """
@@ -74,6 +75,7 @@ class Request:
         "raw",
         "request_id",
         "route",
+        "service",
         "services",
         "streaming",
         "template",
@@ -87,6 +89,7 @@ class Request:
         self.headers: MultiMapping[str] = raw.headers
         self.path = raw.rel_url.raw_path
         self.base_url = ""
+        self.service = "gateway"
         self.template = ""
         self.envelope: Envelope = own
         self.answer_headers: dict[str, str] = {"x-openstack-request-id": request_id}

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from aiohttp.http import HttpProcessingError
 
-_log = structlog.get_logger("gateway")
+_log = structlog.get_logger(service="gateway")
 _NAME: Final = "gateway.http"
 
 

@@ -12,11 +12,20 @@ from gateway.identity.vault import Vault
 from gateway.image.store import Stores
 from gateway.own.tail import EventTail
 from gateway.policy import Policy
+from process.access import AccessEntry
 from process.clock import Clock
 from store.pool import Pool
 
 Metrics = Callable[[str, str, str, int, float], None]
 """(api name, path template, method, status, duration in seconds)."""
+
+
+Access = Callable[[AccessEntry], None]
+"""Takes what is to be told of a request that was answered."""
+
+
+def no_access(_: AccessEntry) -> None:
+    """Used where nobody reads."""
 
 
 def no_metrics(_api: str, _path: str, _method: str, _status: int, _duration_s: float) -> None:
@@ -62,6 +71,7 @@ class Services:
     vault: Vault = field(repr=False)
     policy: Policy
     metrics: Metrics = field(default=no_metrics)
+    access: Access = field(default=no_access)
     images: Stores = field(default_factory=Stores)
     url_key: bytes = field(default=b"", repr=False)
     events: EventTail | None = None

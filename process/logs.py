@@ -1,17 +1,22 @@
-"""Logs: structured events, for people on a console or as JSON lines; the access log is a stream apart.
+"""The service log: structured events, for people on a console or as JSON lines, by service.
 
-What must never be in a log is taken out here as a last defence: values under names that hold secrets.
+An event's service is bound where its logger is made (``get_logger(service="image")``); what nobody claims,
+such as a library's words, is the process's own. What must never be in a log is taken out here as a last
+defence: values under names that hold secrets. The access log is process/access.py.
 """
 
 import logging
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from process.log_file import LogFiles
+
+PROCESS: Final = "process"
+"""The service of what no service claims."""
 _SECRET: Final = (
     "password",
     "token",
@@ -24,12 +29,27 @@ _SECRET: Final = (
 )
 
 
-class _Streams:
-    def __init__(self, service: TextIO, access: TextIO) -> None:
-        self._service, self._access = service, access
+class _Lines:
+    """What structlog hands rendered events to, by whatever level's name."""
 
-    def __call__(self, name: str | None = None, *_: object) -> Any:
-        return structlog.WriteLogger(self._access if name == "access" else self._service)
+    def __init__(self, files: LogFiles) -> None:
+        self._files = files
+
+    def msg(self, line: str, service: str) -> None:
+        self._files.write(service, f"{line}\n".encode(errors="replace"))
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
+def _sorted_out(render: Processor) -> Processor:
+    """The last processor: an event becomes a line and the service it is for."""
+
+    def processor(logger: WrappedLogger, method: str, event: EventDict) -> Any:
+        service = event.setdefault("service", PROCESS)
+        return (render(logger, method, event),), {"service": service}
+
+    return processor
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -69,28 +89,28 @@ class _Libraries(logging.Handler):
             self.handleError(record)
 
 
-def set_up_logs(*, style: str, level: str, access_log: str) -> FilteringBoundLogger:
-    """Configure structlog for the process. ``access_log`` is a file's path; empty: standard error too."""
-    access = Path(access_log).open("a", buffering=1, encoding="utf-8") if access_log else sys.stderr  # noqa: SIM115
+def set_up_logs(*, style: str, level: str, files: LogFiles) -> FilteringBoundLogger:
+    """Configure structlog for the process."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
     ]
+    render: Processor
     if style == "json":
-        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        shared.append(structlog.processors.format_exc_info)
+        render = structlog.processors.JSONRenderer()
     else:
-        shared += [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                exception_formatter=structlog.dev.plain_traceback,  # others print local variables
-            )
-        ]
+        render = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # others print local variables
+        )
+    lines = _Lines(files)
     structlog.configure(
-        processors=shared,
+        processors=[*shared, _sorted_out(render)],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=_Streams(sys.stderr, access),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)

@@ -43,6 +43,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy_file: str = ""
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    service_log: str = ""
     access_log: str = ""
     amqp_url: str = ""
     amqp_admin: str = "rabbitmqctl"

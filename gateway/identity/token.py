@@ -30,7 +30,7 @@ CALLER_AGE_MAX_S: Final = 300.0  # read roles again after this, in case somebody
 
 _FORMAT: Final = 1
 _HEX_LENGTH: Final = 32
-_log = structlog.get_logger("gateway.token")
+_log = structlog.get_logger(service="identity")
 
 
 class _Claims(Struct, frozen=True, array_like=True):

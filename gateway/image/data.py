@@ -42,7 +42,7 @@ _READABLE: Final = frozenset({"active", "deactivated"})
 """A deactivated image's data is read by admins, and by hosts whose servers were made before."""
 _SIGNED: Final = ("host", "generation", "expires", "signature")
 
-_log = structlog.get_logger("image")
+_log = structlog.get_logger(service="image")
 
 
 class Upload:

@@ -39,7 +39,7 @@ CreateBody = dict[str, Any]
 PatchBody = list[dict[str, Any]]
 Revise = Callable[[ImageRecord, ImageRow], ImageRecord]
 
-_log = structlog.get_logger("image")
+_log = structlog.get_logger(service="image")
 
 
 def _check_visibility(request: Request, visibility: str) -> None:

@@ -14,7 +14,7 @@ from gateway.image.store import READ_BYTES, ImageData, StoreFailed
 from gateway.problem import Problem
 from gateway.request import Request
 
-_log = structlog.get_logger("image")
+_log = structlog.get_logger(service="image")
 _TYPE: Final = "application/octet-stream"
 
 

@@ -17,6 +17,7 @@ from gateway.microversion import VersionRange
 from gateway.problem import Problem, neutron_refusal
 from gateway.request import Request, Response
 from gateway.route import Api, Route
+from process.access import AccessEntry
 from protocol.errors import Refused
 from protocol.instance import StopInstance
 from tests.gateway.fakes import Answering, KnownTokens, caller, services, serving
@@ -125,8 +126,21 @@ T = {"X-Auth-Token": "t"}
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with serving(services(APIS, TOKENS), APIS) as (opened, _):
+def entries() -> list[AccessEntry]:
+    """What the access log was given."""
+    return []
+
+
+@pytest.fixture
+def counted() -> list[tuple[Any, ...]]:
+    """What the metrics were given."""
+    return []
+
+
+@pytest.fixture
+async def session(entries: list[AccessEntry], counted: list[tuple[Any, ...]]) -> AsyncIterator[ClientSession]:
+    given = services(APIS, TOKENS, access=entries.append, metrics=lambda *figure: counted.append(figure))
+    async with serving(given, APIS) as (opened, _):
         yield opened
 
 
@@ -416,20 +430,35 @@ async def test_an_idempotency_key_is_the_operation() -> None:
     assert len({second, third, fourth}) == 3
 
 
-async def test_every_request_leaves_one_line_without_secrets(session: ClientSession) -> None:
+async def test_every_request_leaves_one_line_without_secrets(
+    session: ClientSession, entries: list[AccessEntry]
+) -> None:
     global_id = "req-6f0cd4f5-0000-4000-8000-000000000000"
-    with structlog.testing.capture_logs() as logs:
-        await answer(
-            session,
-            "/compute/v2.1/things/x?password=hidden",
-            headers={**T, "X-OpenStack-Request-ID": global_id},
-        )
-    entry = next(entry for entry in logs if entry["event"] == "request")
-    assert entry["path"] == "/compute/v2.1/things/{id}"
-    assert (entry["status"], entry["user"], entry["project"]) == (200, "u1", "p1")
-    assert entry["global_id"] == global_id
+    headers = {**T, "X-OpenStack-Request-ID": global_id}
+    await answer(session, "/compute/v2.1/things/x?password=hidden", headers=headers)
+    (entry,) = entries
+    assert (entry.service, entry.method, entry.path) == ("compute", "GET", "/compute/v2.1/things/{id}")
+    assert (entry.status, entry.user, entry.project, entry.peer) == (200, "u1", "p1", "127.0.0.1")
+    assert entry.global_id == global_id
     assert "hidden" not in str(entry)
-    assert entry["duration_ms"] >= 0
+    assert entry.duration_ms >= 0
+
+
+async def test_what_leads_nowhere_leaves_a_line_without_its_path(
+    session: ClientSession, entries: list[AccessEntry]
+) -> None:
+    for path in ("/image/hidden", "/hidden", "/"):
+        await answer(session, path)
+    told = [(entry.service, entry.path, entry.status) for entry in entries]
+    assert told == [("image", "", 404), ("gateway", "", 404), ("gateway", "/", 200)]
+
+
+async def test_methods_nobody_knows_make_no_figures_of_their_own(
+    session: ClientSession, counted: list[tuple[Any, ...]]
+) -> None:
+    for method in ("PROPFIND", "MKCOL", "LOCK"):
+        assert (await answer(session, "/compute/v2.1/things", method))[0] == 405
+    assert {figure[2] for figure in counted} == {"other"}
 
 
 async def test_the_root_lists_the_apis(session: ClientSession) -> None:

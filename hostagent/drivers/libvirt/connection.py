@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 LifecycleHandler = Callable[[str], None]
 
-_log = structlog.get_logger("libvirt")
+_log = structlog.get_logger(service="agent")
 _event_loop_lock = threading.Lock()
 _event_loop: threading.Thread | None = None
 

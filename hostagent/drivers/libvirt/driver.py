@@ -71,7 +71,7 @@ class LibvirtDriver:
         self._unseen: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._log = structlog.get_logger("libvirt").bind(host=settings.hostname)
+        self._log = structlog.get_logger(service="agent").bind(host=settings.hostname)
 
     async def open(self) -> None:
         await self._end_tasks()

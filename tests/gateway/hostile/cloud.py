@@ -25,6 +25,7 @@ from gateway.identity.password import Passwords
 from hostagent.identity import HostIdentity
 from hostagent.journal_file import create_journal
 from process.health import serve
+from process.log_file import LogFiles
 from process.logs import set_up_logs
 from process.run import Part
 from process.settings import Settings
@@ -45,6 +46,19 @@ RESTLESS_COLUMNS = {"compute.host": ("version", "state", "heard_at", "updated_at
 Rows = dict[str, dict[str, int]]
 
 
+class Kept(LogFiles):
+    """Lines kept in memory; ``services`` are those that had any."""
+
+    def __init__(self, text: io.StringIO) -> None:
+        super().__init__("")
+        self._text = text
+        self.services: set[str] = set()
+
+    def write(self, service: str, line: bytes) -> None:
+        self.services.add(service)
+        self._text.write(line.decode())
+
+
 @dataclass
 class Cloud:
     """The running cloud.
@@ -59,6 +73,8 @@ class Cloud:
     rows: "asyncpg.Connection[Any]"
     log: io.StringIO
     access: io.StringIO
+    streams: tuple[Kept, Kept]
+    """Those of the service log and the access log."""
     parts: "list[asyncio.Task[None]]"
     tokens: dict[str, str] = field(default_factory=dict)
     things: dict[str, str] = field(default_factory=dict)
@@ -146,38 +162,25 @@ class Cloud:
 
 
 @contextmanager
-def captured_logs() -> Iterator[tuple[io.StringIO, io.StringIO, Any]]:
-    """Both logs as a process writes them, and the log itself. Loggers forget what they were set up for."""
-    service, access = io.StringIO(), io.StringIO()
+def captured_logs() -> Iterator[tuple[Kept, io.StringIO, Any]]:
+    """The service log as a process writes it, and the log itself. Loggers are set up anew each time."""
+    service = io.StringIO()
     handler = logging.StreamHandler(service)
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    real = sys.stderr
-    sys.stderr = service
-    try:
-        log = set_up_logs(style="json", level="debug", access_log="")
-    finally:
-        sys.stderr = real
-    structlog.configure(logger_factory=_Split(service, access))
+    kept = Kept(service)
+    log = set_up_logs(style="json", level="debug", files=kept)
     _forget_loggers()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     logging.getLogger("asyncio").setLevel(logging.INFO)
     try:
-        yield service, access, log
+        yield kept, service, log
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
         structlog.reset_defaults()
         _forget_loggers()
-
-
-class _Split:
-    def __init__(self, service: io.StringIO, access: io.StringIO) -> None:
-        self._service, self._access = service, access
-
-    def __call__(self, name: str | None = None, *_: object) -> Any:
-        return structlog.WriteLogger(self._access if name == "access" else self._service)
 
 
 def _forget_loggers() -> None:
@@ -211,7 +214,9 @@ async def _run(part: Part) -> None:
 @asynccontextmanager
 async def open_cloud(database: str, folder: Path) -> AsyncIterator[Cloud]:
     """All roles on the in-process bus, with two simulated hosts and two projects."""
-    with captured_logs() as (service, access, log), patch("gateway.network.upkeep.PERIOD_S", 0.5):
+    with captured_logs() as (kept, service, log), patch("gateway.network.upkeep.PERIOD_S", 0.5):
+        access = io.StringIO()
+        accesses = Kept(access)
         settings = Settings(
             state=str(folder),
             database_url=database,
@@ -220,8 +225,9 @@ async def open_cloud(database: str, folder: Path) -> AsyncIterator[Cloud]:
             simulated_latency=0.0,
             admin_password=ADMIN_PASSWORD,
             demo_password=PASSWORD,
+            log_format="json",
         )
-        wiring = Wiring(settings, log)
+        wiring = Wiring(settings, log, accesses)
         rows = await asyncpg.connect(database)
         try:
             await prepare_database(wiring, database)
@@ -233,7 +239,7 @@ async def open_cloud(database: str, folder: Path) -> AsyncIterator[Cloud]:
             parts += [await worker_part(wiring, f"http://{host}:{port}"), await scheduler_part(wiring)]
             tasks: list[asyncio.Task[None]] = []
             async with running(parts, tasks), _hosts(wiring, gateway, folder, tasks):
-                yield Cloud(gateway, host, port, rows, service, access, tasks)
+                yield Cloud(gateway, host, port, rows, service, access, (kept, accesses), tasks)
             await runner.cleanup()
         finally:
             await rows.close()

@@ -1,10 +1,12 @@
 """What nobody may read in a log: passwords, tokens, credentials, user data, private keys, signatures."""
 
 import base64
+import json
 from typing import Any, Final
 
 import pytest
 
+from gateway.apis import APIS
 from process.signed_url import signed_query
 from tests.gateway.cloud import body_for, project
 from tests.gateway.hostile.cloud import Cloud, until
@@ -160,6 +162,18 @@ async def sign(cloud: Cloud, keeper: Keeper) -> None:
     assert (await cloud.call("GET", f"{path}%00", who="")).status == 400
 
 
+async def test_each_service_has_lines_of_its_own(cloud: Cloud) -> None:
+    """In the access log every API; in the service log who had something to say."""
+    for api in APIS:
+        await cloud.call("GET", f"{api.prefix}/no-such-thing", who="")
+    service, access = cloud.streams
+    assert {api.name for api in APIS} <= access.services
+    assert {"gateway", "agent"} <= service.services
+    prefixes = {api.name: api.prefix for api in APIS} | {"gateway": "/"}
+    for line in map(json.loads, cloud.access.getvalue().splitlines()):
+        assert not line["path"] or line["path"].startswith(prefixes[line["service"]])
+
+
 async def test_no_log_tells_a_secret(cloud: Cloud) -> None:
     keeper = Keeper()
     for token in cloud.tokens.values():
@@ -170,7 +184,7 @@ async def test_no_log_tells_a_secret(cloud: Cloud) -> None:
     await make_servers(cloud, keeper)
     await sign(cloud, keeper)
     service, access = cloud.log.getvalue(), cloud.access.getvalue()
-    assert '"event": "request"' in access
+    assert '"event":"request"' in access
     assert '"event": "http.malformed"' in service
     told = [secret for secret in keeper.known if secret[:PIECE_LENGTH] in service + access]
     assert not told
