@@ -9,6 +9,7 @@ from typing import Final
 from gateway.body import BodyStream
 from gateway.envelope import glance
 from gateway.image import data, discovery, images, listing, member, patch, quota, schema
+from gateway.image.metadef import routes as metadef
 from gateway.problem import glance_refusal
 from gateway.route import Api, Route
 
@@ -39,6 +40,7 @@ RULES: Final = {
     "image:deactivate": _WRITE,
     "image:reactivate": _WRITE,
     "image:import_image": _WRITE,
+    **metadef.RULES,
 }
 
 _IMAGE = "/v2/images/{image_id}"
@@ -94,6 +96,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{_IMAGE}/actions/reactivate", images.reactivate_image, "image:reactivate", 204),
     Route("POST", f"{_IMAGE}/import", discovery.not_implemented, "image:import_image", 202),
     Route("PUT", f"{_IMAGE}/stage", discovery.not_implemented, "image:import_image", 204),
+    *metadef.ROUTES,
 )
 
 API: Final = Api(

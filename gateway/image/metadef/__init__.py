@@ -1,0 +1,1 @@
+"""Metadata definitions of the Image API: what properties images, flavors and volumes can have, in words."""
