@@ -78,7 +78,8 @@ def sort_in(
 ) -> tuple[SortKey, ...]:
     """The keys to sort by, in both notations. Raises Problem 400 for keys that are not ``allowed``.
 
-    With ``ignore_unknown`` they are dropped instead (Nova before 2.75).
+    With ``ignore_unknown`` they are dropped instead (Nova before 2.75). A direction without a key is that of
+    the default.
     """
     asked = _sort_asked(query, descending=default[0].descending if default else False)
     if len(asked) > SORT_KEYS_MAX:
@@ -87,7 +88,10 @@ def sort_in(
     if len(known) < len(asked) and not ignore_unknown:
         bad = next(key.name for key in asked if key.name not in allowed)
         raise Problem(400, f"Cannot sort by {bad[:64]!r}.")
-    return tuple(known) or default
+    if asked or not default or "sort_dir" not in query:
+        return tuple(known) or default
+    descending = _direction(query["sort_dir"])
+    return tuple(SortKey(key.name, descending) for key in default)
 
 
 def page_in(

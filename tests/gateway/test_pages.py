@@ -37,6 +37,13 @@ def test_both_notations_of_sorting() -> None:
     assert sort_in(MultiDict(), ALLOWED, DEFAULT) == DEFAULT
 
 
+def test_a_direction_alone_turns_the_default_round() -> None:
+    assert sort_in(MultiDict(sort_dir="asc"), ALLOWED, DEFAULT) == (
+        SortKey("created_at", False),
+        SortKey("id", False),
+    )
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -44,6 +51,7 @@ def test_both_notations_of_sorting() -> None:
         "sort=name:up",
         "sort_key=id&sort_dir=left",
         "sort_dir=asc&sort_dir=asc",
+        "sort_dir=left",
         "sort=" + ",".join(["id"] * 9),
     ],
 )

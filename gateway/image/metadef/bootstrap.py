@@ -37,7 +37,7 @@ NAMESPACES: Final[tuple[dict[str, Any], ...]] = (
     {
         "namespace": "Starling::Software::OperatingSystem",
         "display_name": "Operating system",
-        "description": "Which operating system is inside. For people and their tools; nothing is decided by it.",
+        "description": "Which operating system is inside: for people and their tools.",
         "visibility": "public",
         "protected": True,
         "resource_type_associations": [

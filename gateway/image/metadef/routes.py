@@ -55,11 +55,11 @@ _ONE = _ALL + "/{namespace}"
 
 
 def _look(path: str, handler: Within, rule: str) -> Route:
-    return Route("GET", _ONE + path, looking(handler), f"image:{rule}")
+    return Route("GET", _ONE + path, looking(handler), rule)
 
 
 def _change(method: str, path: str, handler: Within, rule: str, success: int, body: Any = None) -> Route:
-    return Route(method, _ONE + path, changing(f"image:{rule}", handler), _LOOK, success, body)
+    return Route(method, _ONE + path, changing(rule, handler), _LOOK, success, body)
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -72,36 +72,41 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route("GET", _ALL, namespace.list_namespaces, "image:get_metadef_namespaces"),
     Route("POST", _ALL, namespace.create_namespace, "image:add_metadef_namespace", 201, NamespaceBody),
-    _look("", namespace.show_namespace, "get_metadef_namespace"),
-    _change("PUT", "", namespace.update_namespace, "modify_metadef_namespace", 200, NamespaceBody),
-    _change("DELETE", "", namespace.delete_namespace, "delete_metadef_namespace", 204),
-    _look("/objects", part.list_objects, "get_metadef_objects"),
-    _change("POST", "/objects", part.create("object"), "add_metadef_object", 201, ObjectBody),
-    _change("DELETE", "/objects", namespace.delete_objects, "delete_metadef_namespace", 204),
-    _look("/objects/{name}", part.show("object"), "get_metadef_object"),
-    _change("PUT", "/objects/{name}", part.update("object"), "modify_metadef_object", 200, ObjectBody),
-    _change("DELETE", "/objects/{name}", part.delete("object"), "delete_metadef_object", 204),
-    _look("/properties", part.list_properties, "get_metadef_properties"),
-    _change("POST", "/properties", part.create("property"), "add_metadef_property", 201, NamedProperty),
-    _change("DELETE", "/properties", namespace.delete_properties, "delete_metadef_namespace", 204),
-    _look("/properties/{name}", part.show_property, "get_metadef_property"),
+    _look("", namespace.show_namespace, "image:get_metadef_namespace"),
+    _change("PUT", "", namespace.update_namespace, "image:modify_metadef_namespace", 200, NamespaceBody),
+    _change("DELETE", "", namespace.delete_namespace, "image:delete_metadef_namespace", 204),
+    _look("/objects", part.list_objects, "image:get_metadef_objects"),
+    _change("POST", "/objects", part.create("object"), "image:add_metadef_object", 201, ObjectBody),
+    _change("DELETE", "/objects", namespace.delete_objects, "image:delete_metadef_namespace", 204),
+    _look("/objects/{name}", part.show("object"), "image:get_metadef_object"),
+    _change("PUT", "/objects/{name}", part.update("object"), "image:modify_metadef_object", 200, ObjectBody),
+    _change("DELETE", "/objects/{name}", part.delete("object"), "image:delete_metadef_object", 204),
+    _look("/properties", part.list_properties, "image:get_metadef_properties"),
+    _change("POST", "/properties", part.create("property"), "image:add_metadef_property", 201, NamedProperty),
+    _change("DELETE", "/properties", namespace.delete_properties, "image:delete_metadef_namespace", 204),
+    _look("/properties/{name}", part.show_property, "image:get_metadef_property"),
     _change(
-        "PUT", "/properties/{name}", part.update("property"), "modify_metadef_property", 200, NamedProperty
+        "PUT",
+        "/properties/{name}",
+        part.update("property"),
+        "image:modify_metadef_property",
+        200,
+        NamedProperty,
     ),
-    _change("DELETE", "/properties/{name}", part.delete("property"), "remove_metadef_property", 204),
-    _look("/tags", part.list_tags, "get_metadef_tags"),
-    _change("POST", "/tags", part.create_tags, "add_metadef_tags", 201, TagsBody),
-    _change("DELETE", "/tags", namespace.delete_tags, "delete_metadef_tags", 204),
-    _look("/tags/{name}", part.show("tag"), "get_metadef_tag"),
-    _change("POST", "/tags/{name}", part.create_tag, "add_metadef_tag", 201),
-    _change("PUT", "/tags/{name}", part.update("tag"), "modify_metadef_tag", 200, TagBody),
-    _change("DELETE", "/tags/{name}", part.delete("tag"), "delete_metadef_tag", 204),
-    _look("/resource_types", part.list_associations, "get_metadef_resource_type"),
+    _change("DELETE", "/properties/{name}", part.delete("property"), "image:remove_metadef_property", 204),
+    _look("/tags", part.list_tags, "image:get_metadef_tags"),
+    _change("POST", "/tags", part.create_tags, "image:add_metadef_tags", 201, TagsBody),
+    _change("DELETE", "/tags", namespace.delete_tags, "image:delete_metadef_tags", 204),
+    _look("/tags/{name}", part.show("tag"), "image:get_metadef_tag"),
+    _change("POST", "/tags/{name}", part.create_tag, "image:add_metadef_tag", 201),
+    _change("PUT", "/tags/{name}", part.update("tag"), "image:modify_metadef_tag", 200, TagBody),
+    _change("DELETE", "/tags/{name}", part.delete("tag"), "image:delete_metadef_tag", 204),
+    _look("/resource_types", part.list_associations, "image:get_metadef_resource_type"),
     _change(
         "POST",
         "/resource_types",
         part.create("resource_type"),
-        "add_metadef_resource_type_association",
+        "image:add_metadef_resource_type_association",
         201,
         AssociationBody,
     ),
@@ -109,7 +114,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "DELETE",
         "/resource_types/{name}",
         part.delete("resource_type"),
-        "remove_metadef_resource_type_association",
+        "image:remove_metadef_resource_type_association",
         204,
     ),
 )

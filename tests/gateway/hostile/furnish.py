@@ -14,6 +14,8 @@ MARK: Final = "zq7alpha"
 """In the name of everything alpha has: where a stranger reads it, something leaked."""
 NOWHERE: Final = "00000000-0000-4000-8000-000000000000"
 COMPUTE: Final = "/compute/v2.1"
+RESOURCE_TYPE: Final = "OS::Nova::Server"
+"""Of all that metadata definitions have, resource types alone are everybody's."""
 PEOPLE: Final = (
     ("alice", "alpha", "member"),
     ("rita", "alpha", "reader"),
@@ -29,6 +31,7 @@ async def furnish(cloud: Cloud) -> None:
     await _credentials(cloud, cloud.things)
     await _network(cloud)
     await _image(cloud)
+    await _metadef(cloud)
     await _compute(cloud)
     await _server(cloud)
     await _victims(cloud)
@@ -161,6 +164,30 @@ async def _image(cloud: Cloud) -> None:
     }
 
 
+async def make_namespace(cloud: Cloud, name: str) -> str:
+    """A namespace of metadata definitions, of alpha's, that holds one of each kind."""
+    prop = {"title": f"{MARK}-title", "type": "string"}
+    body = {
+        "namespace": name,
+        "owner": cloud.projects["alpha"],
+        "resource_type_associations": [{"name": RESOURCE_TYPE, "prefix": f"{MARK}:"}],
+        "properties": {f"{MARK}-property": prop},
+        "objects": [{"name": f"{MARK}-object", "properties": {f"{MARK}-property": prop}}],
+        "tags": [{"name": f"{MARK}-tag"}],
+    }
+    await cloud.must("POST", "/image/v2/metadefs/namespaces", body)
+    return name
+
+
+async def _metadef(cloud: Cloud) -> None:
+    cloud.things |= {
+        "image:namespaces": await make_namespace(cloud, f"{MARK}-namespace"),
+        "image:resource_types": RESOURCE_TYPE,
+        "image:properties": f"{MARK}-property",
+        "image:objects": f"{MARK}-object",
+    }
+
+
 async def _compute(cloud: Cloud) -> None:
     flavor = {
         "flavor": {
@@ -280,5 +307,6 @@ async def _victims(cloud: Cloud) -> None:
         "compute:os-services": hosts["services"][-1]["id"],
         "image:images": image,
         "image:members": cloud.projects["alpha"],
+        "image:namespaces": await make_namespace(cloud, "victim"),
     }
     cloud.victims = {**cloud.things, **made}

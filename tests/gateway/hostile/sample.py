@@ -249,7 +249,56 @@ IDENTITY: Final[dict[str, Sample]] = {
     ),
 }
 
+PROPERTY: Final = {
+    "title": "sample",
+    "type": "array",
+    "description": "d",
+    "operators": ["<in>"],
+    "required": ["a"],
+    "minimum": 0,
+    "maximum": 9,
+    "minLength": 0,
+    "maxLength": 9,
+    "pattern": "^a",
+    "enum": ["a", "b"],
+    "readonly": False,
+    "default": "a",
+    "items": {"type": "string", "enum": ["a"]},
+    "minItems": 0,
+    "maxItems": 9,
+    "uniqueItems": True,
+    "additionalItems": False,
+}
+OBJECT: Final = {"name": "sample", "description": "d", "required": ["a"], "properties": {"a": PROPERTY}}
+ASSOCIATION: Final = {"name": "OS::Glance::Image", "prefix": "hw:", "properties_target": "image"}
+NAMESPACE: Final = {
+    "namespace": "sample",
+    "display_name": "Sample",
+    "description": "d",
+    "visibility": "public",
+    "protected": False,
+    "owner": "somebody",
+    "resource_type_associations": [ASSOCIATION],
+    "properties": {"a": PROPERTY},
+    "objects": [OBJECT],
+    "tags": [{"name": "a"}],
+}
+_NAMESPACES: Final = "/v2/metadefs/namespaces"
+_IN_NAMESPACE: Final = _NAMESPACES + "/{namespace}"
+METADEF: Final[dict[str, Sample]] = {
+    f"POST {_NAMESPACES}": _always(NAMESPACE),
+    f"PUT {_IN_NAMESPACE}": lambda things: {**NAMESPACE, "namespace": things["image:namespaces"]},
+    f"POST {_IN_NAMESPACE}/objects": _always(OBJECT),
+    f"PUT {_IN_NAMESPACE}/objects/{{name}}": _always(OBJECT),
+    f"POST {_IN_NAMESPACE}/properties": _always({**PROPERTY, "name": "sample"}),
+    f"PUT {_IN_NAMESPACE}/properties/{{name}}": _always({**PROPERTY, "name": "sample"}),
+    f"POST {_IN_NAMESPACE}/tags": _always({"tags": [{"name": "a"}, {"name": "b"}]}),
+    f"PUT {_IN_NAMESPACE}/tags/{{name}}": _always({"name": "sample"}),
+    f"POST {_IN_NAMESPACE}/resource_types": _always(ASSOCIATION),
+}
+
 IMAGE: Final[dict[str, Sample]] = {
+    **METADEF,
     "POST /v2/images": _always(
         {
             "name": "sample",

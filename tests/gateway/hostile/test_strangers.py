@@ -23,6 +23,7 @@ WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 SHARED: Final = {
     "compute:extensions": "what the cloud can do",
     "network:extensions": "what the cloud can do",
+    "image:resource_types": "the words that all metadata definitions share",
     "identity:regions": "anybody with a token may read them",
 }
 """Things in paths that are not the first project's, and why."""
