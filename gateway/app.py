@@ -47,9 +47,10 @@ class Front:
         self.routers = {api.prefix.strip("/"): Router(api) for api in apis}
         for router in self.routers.values():
             for route in router.api.routes:
-                if route.policy not in services.policy.sentences:
-                    msg = f"{route.method} {router.api.prefix}{route.path}: no policy rule {route.policy!r}"
-                    raise ValueError(msg)
+                for rule in (route.policy, route.sight or route.policy):
+                    if rule not in services.policy.sentences:
+                        msg = f"{route.method} {router.api.prefix}{route.path}: no policy rule {rule!r}"
+                        raise ValueError(msg)
 
     async def handle(self, raw: web.Request) -> web.StreamResponse:
         """Answer one request, whatever happens on the way."""
@@ -101,7 +102,7 @@ class Front:
         request.route = row.route
         if values:
             request.params = dict(zip(row.names, map(unquoted, values), strict=True))
-        rule = row.route.policy
+        rule = row.route.sight or row.route.policy
         if not policy.is_public(rule) and not policy.allows(rule, request.caller):
             raise forbidden(rule)
         return row

@@ -31,6 +31,8 @@ class Route(Struct, frozen=True):
 
     ``microversions`` (oldest, newest) bounds the versions that have the call; None: all of them.
     ``media_types`` are accepted for the body; a request without Content-Type counts as the first.
+    ``sight``: the rule of looking at what the path leads to, where a no must not tell that it is there: the
+    chain asks this one, and the handler ``policy`` once it has found the thing (else 404).
     """
 
     method: str
@@ -43,6 +45,7 @@ class Route(Struct, frozen=True):
     microversions: tuple[Version, Version] | None = None
     body_bytes_max: int = JSON_BYTES_MAX
     media_types: tuple[str, ...] = ("application/json",)
+    sight: str = ""
 
 
 class Api(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,6 @@
 """Which namespace a request is about, and whether the caller may do this to it.
 
-A namespace that is not visible does not exist (404); one that is may not be changed by everybody (403). So
-the route of a change lets in who may look, and the rule of the change is checked with the namespace at hand.
+A namespace that is not visible does not exist (404); one that is may not be changed by everybody (403).
 """
 
 from collections.abc import Awaitable, Callable
@@ -31,12 +30,12 @@ def looking(handler: Within) -> Handler:
     return handle
 
 
-def changing(rule: str, handler: Within) -> Handler:
-    """The handler of a route that changes something, when ``rule`` allows it."""
+def changing(handler: Within) -> Handler:
+    """The handler of a route that changes something; the route's rule is asked with the namespace at hand."""
 
     async def handle(request: Request) -> Response:
         row = await _namespace(request, fresh=True)
-        request.authorize(Target(project_id=row.owner), rule)
+        request.authorize(Target(project_id=row.owner))
         try:
             return await handler(request, row)
         except Taken as taken:

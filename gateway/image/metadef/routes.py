@@ -1,8 +1,4 @@
-"""The calls about metadata definitions, and who may make them.
-
-The route of a change inside a namespace has the rule of looking at it; the rule that allows the change
-stands beside the handler (access.py says why). Source: Glance's default policies.
-"""
+"""The calls about metadata definitions, and who may make them. Source: Glance's default policies."""
 
 from typing import Any, Final
 
@@ -59,7 +55,7 @@ def _look(path: str, handler: Within, rule: str) -> Route:
 
 
 def _change(method: str, path: str, handler: Within, rule: str, success: int, body: Any = None) -> Route:
-    return Route(method, _ONE + path, changing(rule, handler), _LOOK, success, body)
+    return Route(method, _ONE + path, changing(handler), rule, success, body, sight=_LOOK)
 
 
 ROUTES: Final[tuple[Route, ...]] = (
