@@ -64,6 +64,8 @@ class Api(Struct, frozen=True, kw_only=True):
     request_id_headers: tuple[str, ...] = ("x-openstack-request-id",)
     unknown_url: Callable[[Problem, str], tuple[bytes, str]] | None = None
     """The envelope of a 404 for a URL no row has, where it differs."""
+    final_slash: bool = True
+    """Whether a path may end in a slash that means nothing; else only its root and its versions' may."""
     directory: Callable[[Request], dict[str, Any]] | None = None
     """What the API adds to the document at ``/``, for clients that look for it there."""
 
@@ -147,6 +149,8 @@ class Router:
         """The rows by method, and the path's parameters, still percent-encoded. None: unknown path."""
         segments = _segments(path)
         if len(segments) > PATH_SEGMENTS_MAX and not self._has_rest():
+            return None
+        if not self.api.final_slash and len(segments) > 1 and path.endswith("/"):
             return None
         return _walk(self._root, segments, 0, [])
 

@@ -106,4 +106,5 @@ API: Final = Api(
     rules=RULES,
     envelope=glance,
     refusal=glance_refusal,
+    final_slash=False,
 )

@@ -1,6 +1,7 @@
 """The tree of routes on its own."""
 
 import pytest
+from msgspec import structs
 
 from gateway.envelope import nova
 from gateway.request import Request, Response
@@ -48,6 +49,14 @@ def test_found(path: str, template: str, values: list[str]) -> None:
 def test_not_found_or_only_with_its_slash(path: str) -> None:
     found = TREE.find(path)
     assert (found is None) == (path != "/a/7/b/")
+
+
+def test_an_api_may_know_no_final_slashes() -> None:
+    strict = Router(structs.replace(TREE.api, final_slash=False))
+    assert strict.find("/a/") is not None
+    assert strict.find("/a/7") is not None
+    assert strict.find("/a/7/") is None
+    assert strict.find("/a/7/b/") is None
 
 
 def test_two_sentences_for_one_rule_are_refused() -> None:

@@ -364,3 +364,11 @@ async def test_discovery_and_schemas(images: Images) -> None:
     assert (await images.call("GET", "/v2/info/import"))[1]["import-methods"]["value"] == []
     assert (await images.call("GET", "/v2/info/stores"))[1]["stores"][0]["id"] == "file"
     assert (await images.call("POST", f"/v2/images/{uuid.uuid4()}/import", json={}))[0] == 501
+
+
+async def test_an_image_without_an_id_is_not_found(images: Images) -> None:
+    for method in ("GET", "DELETE", "PATCH"):
+        status, body, _ = await images.call(method, "/v2/images/")
+        assert status == 404
+        assert b"<title>404 Not Found" in body
+    assert (await images.call("GET", "/v2/images"))[0] == 200
