@@ -10,6 +10,8 @@ from gateway.apis import APIS
 from gateway.app import make_app
 from gateway.bus_commands import BusCommands
 from gateway.identity.password import Passwords
+from gateway.identity.password_rules import PasswordRules
+from gateway.identity.throttle import Throttle
 from gateway.identity.token import Tokens
 from gateway.identity.vault import Vault
 from gateway.image.store import Stores
@@ -56,6 +58,7 @@ class Gateway:
                 region=settings.region,
                 token_lifetime_s=settings.token_lifetime_s,
                 trust_forwarded=settings.trust_forwarded,
+                password_rules=_password_rules(settings),
                 image_bytes_max=settings.image_size_max_gib << 30,
                 image_limits=ImageLimits(
                     size_total=settings.image_size_total_mib,
@@ -71,6 +74,10 @@ class Gateway:
             passwords=self.passwords,
             vault=Vault(secrets.vault()),
             policy=_policy(wiring),
+            throttle=Throttle(
+                user_per_minute=settings.login_failures_per_minute_user,
+                address_per_minute=settings.login_failures_per_minute_address,
+            ),
             metrics=wiring.metrics.request,
             access=wiring.access.write,
             images=self.images,
@@ -152,6 +159,20 @@ def _image_stores(settings: Settings, clock: Clock) -> Stores:
     path = settings.image_path or str(settings.state_path / "images")
     only = {"kind": "file", "description": "Files in a folder of the gateways.", "options": {"path": path}}
     return make_stores({"file": only}, settings.image_store_default, clock)
+
+
+def _password_rules(settings: Settings) -> PasswordRules:
+    return PasswordRules(
+        regex=settings.password_regex,
+        regex_description=settings.password_regex_description,
+        expires_days=settings.password_expires_days,
+        age_min_days=settings.password_age_min_days,
+        unique_last=settings.password_unique_last,
+        change_upon_first_use=settings.password_change_upon_first_use,
+        lockout_failures_max=settings.lockout_failures_max,
+        lockout_s=settings.lockout_s,
+        inactive_days_max=settings.user_inactive_days_max,
+    )
 
 
 async def make_gateway(wiring: Wiring) -> Gateway:

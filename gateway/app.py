@@ -141,7 +141,7 @@ class Front:
                 status=status,
                 duration_ms=round(duration_s * 1000, 2),
                 request_id=request.request_id,
-                peer=request.raw.remote,
+                peer=request.peer,
                 user=caller.user_id if caller is not None else "",
                 project=caller.project_id if caller is not None else "",
                 global_id=request.global_id,

@@ -17,6 +17,8 @@ Scope = Literal["unscoped", "project", "domain", "system"]
 class Caller(Struct, frozen=True, kw_only=True):
     """An authenticated user within a scope. ``roles`` are names and include the implied ones.
 
+    ``role_list`` are the same as pairs of id and name.
+
     Project fields are set when ``scope`` is "project", domain fields when it is "domain".
     ``audit_id`` names this token in logs and revocations, ``audit_chain`` the one it descends from.
     """
@@ -25,6 +27,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     user_name: str
     user_domain_id: str
     user_domain_name: str
+    password_expires_at: float | None = None
     scope: Scope = "unscoped"
     project_id: str = ""
     project_name: str = ""
@@ -33,6 +36,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     domain_id: str = ""
     domain_name: str = ""
     roles: frozenset[str] = frozenset()
+    role_list: tuple[tuple[str, str], ...] = ()
     is_admin: bool = False
     methods: tuple[str, ...] = ()
     audit_id: str = ""

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from gateway.commands import CommandClient
 from gateway.identity.password import Passwords
+from gateway.identity.password_rules import PasswordRules
+from gateway.identity.throttle import Throttle, Turns
 from gateway.identity.token import Tokens
 from gateway.identity.vault import Vault
 from gateway.image.store import Stores
@@ -48,6 +50,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     token_lifetime_s: float = 86_400.0
     trust_forwarded: bool = True
     """Believe X-Forwarded-*; switch off when clients reach the gateway without a proxy."""
+    password_rules: PasswordRules = PasswordRules()
     command_timeout_s: float = 10.0
     image_bytes_max: int = 1 << 40
     """The largest image that may be uploaded."""
@@ -59,6 +62,7 @@ class Services:
     """``pool`` reads and writes the gateway's own rows; ``read_pool`` only reads (perhaps a replica).
 
     ``url_key`` signs image URLs for hosts; empty: none is valid. ``events`` None: no event stream here.
+    ``throttle`` and ``turns`` slow password attempts down.
     """
 
     clock: Clock
@@ -70,6 +74,8 @@ class Services:
     passwords: Passwords
     vault: Vault = field(repr=False)
     policy: Policy
+    throttle: Throttle = field(default_factory=Throttle)
+    turns: Turns = field(default_factory=Turns)
     metrics: Metrics = field(default=no_metrics)
     access: Access = field(default=no_access)
     images: Stores = field(default_factory=Stores)

@@ -76,6 +76,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     admin_password: str = ""
     demo_password: str = ""
     token_lifetime_s: float = 86_400.0
+    password_regex: str = ""
+    password_regex_description: str = ""
+    password_expires_days: int = 0
+    password_age_min_days: int = 0
+    password_unique_last: int = 0
+    password_change_upon_first_use: bool = False
+    user_inactive_days_max: int = 0
+    lockout_failures_max: int = 0
+    lockout_s: float = 1800.0
+    login_failures_per_minute_user: int = 120
+    login_failures_per_minute_address: int = 1200
     metrics_port: int = 0
 
     def __repr__(self) -> str:
@@ -94,7 +105,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _redacted(name: str, value: object) -> object:
-    if "password" in name:
+    if "password" in name and not name.startswith("password_"):
         return "***" if value else ""
     if isinstance(value, dict):
         return dict.fromkeys(value, "***")  # the options of drivers hold secrets
@@ -151,6 +162,7 @@ def _checked(given: dict[str, Any], sources: Mapping[str, str]) -> Settings:
     settings = Settings(**values)
     _check_limits(settings, sources)
     _check_urls(settings, sources)
+    _check_regex(settings, sources)
     return settings
 
 
@@ -160,6 +172,14 @@ def _check_urls(settings: Settings, sources: Mapping[str, str]) -> None:
             value = getattr(settings, name)
             if name.startswith(prefix) and value and urlsplit(value).scheme not in schemes:
                 raise SettingsError(f"{sources[name]}: {name} must begin with {schemes[0]}://")
+
+
+def _check_regex(settings: Settings, sources: Mapping[str, str]) -> None:
+    try:
+        re.compile(settings.password_regex)
+    except re.error as error:
+        source = sources["password_regex"]
+        raise SettingsError(f"{source}: password_regex is not a regular expression: {error}") from error
 
 
 def _check_limits(settings: Settings, sources: Mapping[str, str]) -> None:
@@ -172,6 +192,14 @@ def _check_limits(settings: Settings, sources: Mapping[str, str]) -> None:
         ("lease_s", 1.0, 60.0),
         ("token_lifetime_s", 60.0, 30 * 86_400.0),
         ("simulated_latency", 0.0, 100.0),
+        ("password_expires_days", 0, 3650),
+        ("password_age_min_days", 0, 3650),
+        ("password_unique_last", 0, 24),
+        ("user_inactive_days_max", 0, 3650),
+        ("lockout_failures_max", 0, 1000),
+        ("lockout_s", 0.0, 365 * 86_400.0),
+        ("login_failures_per_minute_user", 0, 1_000_000),
+        ("login_failures_per_minute_address", 0, 1_000_000),
     ):
         value = getattr(settings, name)
         if not low <= value <= high:

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from store.identity import Role, constraints
+from store.identity import Role, columns, constraints
 from store.pool import Connection
 
 ASSIGNMENTS_MAX: Final = 10_000  # rows in one list; the Identity API does not page this one
@@ -57,7 +57,7 @@ async def take(c: Connection, grant: Grant) -> bool:
 async def roles_given(c: Connection, grant: Grant) -> list[Role]:
     """The roles this user or group was given directly on this target; ``role_id`` is not looked at."""
     records = await c.fetch(
-        "SELECT r.id, r.name, r.description, r.extra FROM identity.role r"  # noqa: S608  constants only
+        f"SELECT {', '.join(f'r.{column}' for column in columns(Role))} FROM identity.role r"  # noqa: S608
         f" WHERE r.id IN (SELECT role_id FROM identity.assignment WHERE {_SAME}) ORDER BY r.name",
         *_target(grant),
     )
@@ -70,7 +70,7 @@ async def holds(
     """Whether this user (directly or through a group) or this group was given the role anywhere."""
     found = await c.fetchval(
         "SELECT EXISTS (SELECT FROM identity.assignment a JOIN identity.role r ON r.id = a.role_id"
-        " WHERE r.name = $1 AND (a.user_id = $2 OR a.group_id = $3"
+        " WHERE r.name = $1 AND r.domain_id IS NULL AND (a.user_id = $2 OR a.group_id = $3"
         " OR a.group_id IN (SELECT m.group_id FROM identity.membership m WHERE m.user_id = $2)))",
         role_name,
         user_id,

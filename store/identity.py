@@ -7,11 +7,13 @@ leave the transaction to the caller. No policy here, and no HTTP.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal, TypeVar
+from functools import cache
+from typing import ClassVar, Final, Literal, TypeVar
 
 import asyncpg
 from msgspec import Struct, structs
 
+from store.filter import Condition, clauses
 from store.pool import Connection
 
 NOTICE_TTL_S: Final = 3600.0  # how long a notice waits for gateways that lost the database
@@ -25,82 +27,111 @@ class Dangling(Exception):  # noqa: N818  an answer, not a fault
     """The row refers to one that does not exist, or others still refer to it."""
 
 
-class Domain(Struct, frozen=True, kw_only=True):
-    """A name space of projects and users."""
+class Row(Struct, frozen=True, kw_only=True):
+    """A row of a table: the members are the table's columns, in their order."""
+
+    table: ClassVar[str]
 
     id: str
+
+
+class Domain(Row, frozen=True, kw_only=True):
+    """A name space of projects and users."""
+
+    table: ClassVar[str] = "identity.domain"
+
     name: str
     description: str = ""
     enabled: bool = True
+    tags: list[str] = []
+    options: str = "{}"
+    epoch: int = 0
     extra: str = "{}"
 
 
-class Project(Struct, frozen=True, kw_only=True):
+class Project(Row, frozen=True, kw_only=True):
     """A tenant. ``parent_id`` None: directly under its domain."""
 
-    id: str
+    table: ClassVar[str] = "identity.project"
+
     domain_id: str
     parent_id: str | None = None
     name: str
     description: str = ""
     enabled: bool = True
     tags: list[str] = []
-    extra: str = "{}"
-
-
-class User(Struct, frozen=True, kw_only=True):
-    """Somebody who may log in. ``epoch``: tokens of an earlier one are void."""
-
-    id: str
-    domain_id: str
-    name: str
-    enabled: bool = True
-    default_project_id: str | None = None
+    options: str = "{}"
     epoch: int = 0
     extra: str = "{}"
 
 
-class Group(Struct, frozen=True, kw_only=True):
+class User(Row, frozen=True, kw_only=True):
+    """Somebody who may log in. ``epoch``: tokens of an earlier one are void.
+
+    ``password_expires_at`` None: never; ``active_at``: a login within the last hours, None: not known.
+    """
+
+    table: ClassVar[str] = 'identity."user"'
+
+    domain_id: str
+    name: str
+    enabled: bool = True
+    default_project_id: str | None = None
+    options: str = "{}"
+    password_expires_at: float | None = None
+    active_at: float | None = None
+    epoch: int = 0
+    extra: str = "{}"
+
+
+class Group(Row, frozen=True, kw_only=True):
     """Users who share role assignments."""
 
-    id: str
+    table: ClassVar[str] = 'identity."group"'
+
     domain_id: str
     name: str
     description: str = ""
     extra: str = "{}"
 
 
-class Role(Struct, frozen=True, kw_only=True):
-    """A name that policy speaks of."""
+class Role(Row, frozen=True, kw_only=True):
+    """A name that policy speaks of. With a ``domain_id`` it only stands for the roles it implies."""
 
-    id: str
+    table: ClassVar[str] = "identity.role"
+
+    domain_id: str | None = None
     name: str
     description: str = ""
+    options: str = "{}"
     extra: str = "{}"
 
 
-class Region(Struct, frozen=True, kw_only=True):
+class Region(Row, frozen=True, kw_only=True):
     """Where endpoints are."""
 
-    id: str
+    table: ClassVar[str] = "identity.region"
+
     description: str = ""
     parent_region_id: str | None = None
 
 
-class Service(Struct, frozen=True, kw_only=True):
+class Service(Row, frozen=True, kw_only=True):
     """One API in the catalog."""
 
-    id: str
+    table: ClassVar[str] = "identity.service"
+
     type: str
     name: str = ""
     description: str = ""
     enabled: bool = True
 
 
-class Endpoint(Struct, frozen=True, kw_only=True):
+class Endpoint(Row, frozen=True, kw_only=True):
     """Where a service is reached; a ``url`` with a leading slash is relative to the gateway."""
 
-    id: str
+    table: ClassVar[str] = "identity.endpoint"
+
     service_id: str
     interface: str
     region_id: str | None = None
@@ -108,33 +139,17 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class Credential(Struct, frozen=True, kw_only=True):
+class Credential(Row, frozen=True, kw_only=True):
     """A secret kept for a user. ``blob`` is sealed; ``access_hash`` finds an EC2 pair by its access key."""
 
-    id: str
+    table: ClassVar[str] = "identity.credential"
+
     user_id: str
     type: str
     project_id: str | None = None
     blob: str
     access_hash: str | None = None
     extra: str = "{}"
-
-
-Resource = Domain | Project | User | Group | Role | Region | Service | Endpoint | Credential
-R = TypeVar("R", Domain, Project, User, Group, Role, Region, Service, Endpoint, Credential)
-
-_TABLE: Final[Mapping[type[Resource], str]] = {
-    Domain: "identity.domain",
-    Project: "identity.project",
-    User: 'identity."user"',
-    Group: 'identity."group"',
-    Role: "identity.role",
-    Region: "identity.region",
-    Service: "identity.service",
-    Endpoint: "identity.endpoint",
-    Credential: "identity.credential",
-}
-_COLUMNS: Final = {kind: tuple(field.name for field in structs.fields(kind)) for kind in _TABLE}
 
 
 @contextmanager
@@ -148,12 +163,21 @@ def constraints() -> Iterator[None]:
         raise Dangling(error.constraint_name or "") from error
 
 
+R = TypeVar("R", bound=Row)
+
+
+@cache
+def columns(kind: type[Row]) -> tuple[str, ...]:
+    """The columns of a resource's table."""
+    return tuple(field.name for field in structs.fields(kind))
+
+
 def _row(kind: type[R], record: asyncpg.Record) -> R:
     return kind(**dict(record.items()))
 
 
-def _select(kind: type[Resource]) -> str:
-    return f"SELECT {', '.join(_COLUMNS[kind])} FROM {_TABLE[kind]}"  # noqa: S608  constants only
+def _select(kind: type[Row]) -> str:
+    return f"SELECT {', '.join(columns(kind))} FROM {kind.table}"  # noqa: S608  constants only
 
 
 async def get(c: Connection, kind: type[R], ident: str, *, lock: bool = False) -> R | None:
@@ -170,46 +194,43 @@ async def find(
     after: str = "",
     limit: int | None = None,
     ids: Sequence[str] | None = None,
+    also: Sequence[Condition] = (),
 ) -> list[R]:
     """Rows whose columns equal what is given, by id, at most ``limit`` of those after id ``after``.
 
-    ``ids`` restricts to those. Raises ValueError for a column the table does not have.
+    ``ids`` restricts to those, ``also`` by other tests. Raises ValueError for a column the table has not.
     """
-    unknown = equal.keys() - set(_COLUMNS[kind])
+    unknown = {*equal, *(condition.column for condition in also)} - set(columns(kind))
     if unknown:
         msg = f"{kind.__name__} has no column {min(unknown)!r}"
         raise ValueError(msg)
-    conditions: list[str] = [f"{column} = ${n}" for n, column in enumerate(equal, start=4)]
-    where = " AND ".join(["id > $1", "($3::text[] IS NULL OR id = ANY($3))", *conditions])
-    records = await c.fetch(
-        f"{_select(kind)} WHERE {where} ORDER BY id LIMIT $2", after, limit, ids, *equal.values()
-    )
+    conditions = [*(Condition(column, "=", value) for column, value in equal.items()), *also]
+    where = " AND ".join(["id > $1", "($3::text[] IS NULL OR id = ANY($3))", *clauses(conditions, first=4)])
+    values = [condition.value for condition in conditions]
+    records = await c.fetch(f"{_select(kind)} WHERE {where} ORDER BY id LIMIT $2", after, limit, ids, *values)
     return [_row(kind, record) for record in records]
 
 
-async def add(c: Connection, row: Resource) -> None:
+async def add(c: Connection, row: Row) -> None:
     """Insert. Raises Taken or Dangling."""
-    kind = type(row)
-    columns = _COLUMNS[kind]
-    marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-    statement = f"INSERT INTO {_TABLE[kind]} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+    names = columns(type(row))
+    marks = ", ".join(f"${n}" for n in range(1, len(names) + 1))
+    statement = f"INSERT INTO {row.table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608
     with constraints():
         await c.execute(statement, *structs.astuple(row))
 
 
-async def replace(c: Connection, row: Resource) -> None:
+async def replace(c: Connection, row: Row) -> None:
     """Write all columns of a row that was read with ``lock``. Raises Taken or Dangling."""
-    kind = type(row)
-    columns = _COLUMNS[kind]
-    sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(columns[1:], start=2))
+    sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(columns(type(row))[1:], start=2))
     with constraints():
-        await c.execute(f"UPDATE {_TABLE[kind]} SET {sets} WHERE id = $1", *structs.astuple(row))  # noqa: S608
+        await c.execute(f"UPDATE {row.table} SET {sets} WHERE id = $1", *structs.astuple(row))  # noqa: S608
 
 
-async def remove(c: Connection, kind: type[Resource], ident: str) -> bool:
+async def remove(c: Connection, kind: type[Row], ident: str) -> bool:
     """Delete with all that belongs to it; False: there was none. Raises Dangling while it is referred to."""
     with constraints():
-        status = await c.execute(f"DELETE FROM {_TABLE[kind]} WHERE id = $1", ident)  # noqa: S608
+        status = await c.execute(f"DELETE FROM {kind.table} WHERE id = $1", ident)  # noqa: S608
     return bool(status != "DELETE 0")
 
 
@@ -218,68 +239,23 @@ async def lock_tables(c: Connection) -> None:
     await c.execute("SELECT pg_advisory_xact_lock(hashtext('identity'))")
 
 
-# --- passwords -----------------------------------------------------------------------------------
-
-
-class Login(Struct, frozen=True):
-    """What a password login needs: the user's id and default project, and the hash, if there is one."""
-
-    user_id: str
-    default_project_id: str | None
-    hash: str | None
-
-
-async def login_by_id(c: Connection, user_id: str) -> Login | None:
-    """The login of a user id."""
-    record = await c.fetchrow(
-        'SELECT u.id, u.default_project_id, p.hash FROM identity."user" u'
-        " LEFT JOIN identity.password p ON p.user_id = u.id WHERE u.id = $1",
-        user_id,
-    )
-    return None if record is None else Login(*record)
-
-
-async def login_by_name(
-    c: Connection, name: str, domain_id: str | None, domain_name: str | None
-) -> Login | None:
-    """The login of a user name in a domain given by id or by name."""
-    record = await c.fetchrow(
-        'SELECT u.id, u.default_project_id, p.hash FROM identity."user" u'
-        " JOIN identity.domain d ON d.id = u.domain_id"
-        " LEFT JOIN identity.password p ON p.user_id = u.id"
-        " WHERE u.name = $1 AND (d.id = $2 OR d.name = $3)",
-        name,
-        domain_id,
-        domain_name,
-    )
-    return None if record is None else Login(*record)
-
-
-async def put_password(c: Connection, user_id: str, hashed: str, now: float) -> None:
-    """Set the user's password and void all tokens made before."""
-    await c.execute(
-        "INSERT INTO identity.password (user_id, hash, changed_at) VALUES ($1, $2, $3)"
-        " ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at",
-        user_id,
-        hashed,
-        now,
-    )
-    await c.execute('UPDATE identity."user" SET epoch = epoch + 1 WHERE id = $1', user_id)
-
-
 # --- who may do what where -----------------------------------------------------------------------
 
 ScopeKind = Literal["unscoped", "project", "domain", "system"]
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A user within a scope, as the database has both now; roles include the implied ones."""
+    """A user within a scope, as the database has both now; roles include the implied ones.
+
+    ``epoch`` is the sum over the user, the scope and their domains: a token made at another one is void.
+    """
 
     user_id: str
     user_name: str
     epoch: int
     user_domain_id: str
     user_domain_name: str
+    password_expires_at: float | None
     scope_id: str | None
     scope_name: str | None
     scope_domain_id: str | None
@@ -288,47 +264,78 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     role_names: list[str]
 
 
-_HELD = """
-held AS (
-    SELECT a.role_id FROM identity.assignment a
-    WHERE (a.user_id = $1
-           OR a.group_id IN (SELECT m.group_id FROM identity.membership m WHERE m.user_id = $1))
-      AND CASE $2::text WHEN 'project' THEN a.project_id = $3
-                        WHEN 'domain' THEN a.domain_id = $3
-                        WHEN 'system' THEN a.project_id IS NULL AND a.domain_id IS NULL
-                        ELSE false END
+_MINE: Final = """
+    (a.user_id = $1 AND a.group_id IS NULL
+     OR a.user_id IS NULL
+        AND a.group_id = ANY (ARRAY(SELECT m.group_id FROM identity.membership m WHERE m.user_id = $1)))
+"""
+_ABOVE: Final = """
+    above AS (
+        SELECT p.id, p.parent_id, p.domain_id FROM identity.project p WHERE p.id = $2
+        UNION ALL
+        SELECT p.id, p.parent_id, p.domain_id FROM above JOIN identity.project p ON p.id = above.parent_id
+    ),
+"""
+_COUNTS: Final[Mapping[ScopeKind, str]] = {
+    "unscoped": "$2::text IS NULL",
+    "project": """(
+        a.project_id = $2 AND NOT a.inherited
+        OR a.inherited AND a.project_id = ANY (ARRAY(SELECT id FROM above WHERE id <> $2))
+        OR a.inherited AND a.project_id IS NULL
+           AND a.domain_id = (SELECT domain_id FROM above WHERE id = $2)
+    )""",
+    "domain": "a.project_id IS NULL AND a.domain_id = $2 AND NOT a.inherited",
+    "system": "a.project_id IS NULL AND a.domain_id IS NULL AND $2 = ''",
+}
+_NOWHERE: Final = "SELECT NULL AS id, NULL AS name, NULL AS domain_id, NULL AS domain_name, 0 AS epoch"
+_SCOPE: Final[Mapping[ScopeKind, str]] = {
+    "unscoped": _NOWHERE,
+    "project": """
+        SELECT p.id, p.name, d.id AS domain_id, d.name AS domain_name, p.epoch + d.epoch AS epoch
+        FROM identity.project p JOIN identity.domain d ON d.id = p.domain_id
+        WHERE p.id = $2 AND p.enabled AND d.enabled
+    """,
+    "domain": """
+        SELECT d.id, d.name, NULL AS domain_id, NULL AS domain_name, d.epoch
+        FROM identity.domain d WHERE d.id = $2 AND d.enabled
+    """,
+    "system": _NOWHERE,
+}
+
+
+def _snapshot_sql(scope: ScopeKind) -> str:
+    """The statement for one kind of scope: each reads no more than it needs."""
+    above = _ABOVE if scope == "project" else ""
+    return f"""
+WITH RECURSIVE {above} held AS (
+    SELECT a.role_id FROM identity.assignment a WHERE {_MINE} AND {_COUNTS[scope]}
     UNION
     SELECT i.implied_id FROM held JOIN identity.implied_role i ON i.prior_id = held.role_id
-)"""
-
-_SNAPSHOT = f"""
-WITH RECURSIVE {_HELD}, roles AS (
+), roles AS (
     SELECT coalesce(array_agg(r.id ORDER BY r.name), '{{}}') AS ids,
            coalesce(array_agg(r.name ORDER BY r.name), '{{}}') AS names
-    FROM held JOIN identity.role r ON r.id = held.role_id
-), scope AS (
-    SELECT p.id, p.name, d.id AS domain_id, d.name AS domain_name
-    FROM identity.project p JOIN identity.domain d ON d.id = p.domain_id
-    WHERE $2 = 'project' AND p.id = $3 AND p.enabled AND d.enabled
-    UNION ALL
-    SELECT d.id, d.name, NULL, NULL FROM identity.domain d WHERE $2 = 'domain' AND d.id = $3 AND d.enabled
+    FROM held JOIN identity.role r ON r.id = held.role_id WHERE r.domain_id IS NULL
 )
-SELECT u.id AS user_id, u.name AS user_name, u.epoch, d.id AS user_domain_id, d.name AS user_domain_name,
+SELECT u.id AS user_id, u.name AS user_name, u.epoch + d.epoch + scope.epoch AS epoch,
+       d.id AS user_domain_id, d.name AS user_domain_name, u.password_expires_at,
        scope.id AS scope_id, scope.name AS scope_name,
        scope.domain_id AS scope_domain_id, scope.domain_name AS scope_domain_name,
        roles.ids AS role_ids, roles.names AS role_names
 FROM identity."user" u JOIN identity.domain d ON d.id = u.domain_id
-CROSS JOIN roles LEFT JOIN scope ON true
+CROSS JOIN ({_SCOPE[scope]}) AS scope CROSS JOIN roles
 WHERE u.id = $1 AND u.enabled AND d.enabled
 """  # noqa: S608  constants only
 
 
+_SNAPSHOT: Final[Mapping[ScopeKind, str]] = {
+    scope: _snapshot_sql(scope) for scope in ("unscoped", "project", "domain", "system")
+}
+
+
 async def snapshot(c: Connection, user_id: str, scope: ScopeKind, scope_id: str) -> Snapshot | None:
     """The user in this scope; None when user or scope is gone or disabled, or the user has no role there."""
-    record = await c.fetchrow(_SNAPSHOT, user_id, scope, scope_id)
-    if record is None or (scope in ("project", "domain") and record["scope_id"] is None):
-        return None
-    if scope != "unscoped" and not record["role_ids"]:
+    record = await c.fetchrow(_SNAPSHOT[scope], user_id, scope_id)
+    if record is None or (scope != "unscoped" and not record["role_ids"]):
         return None
     return Snapshot(**dict(record.items()))
 
@@ -347,28 +354,37 @@ async def project_named(
     return found
 
 
-_REACHABLE: Final = """
-    SELECT {column} FROM identity.assignment a WHERE {column} IS NOT NULL AND
-    (a.user_id = $1 OR a.group_id IN (SELECT m.group_id FROM identity.membership m WHERE m.user_id = $1))
-"""
+_PROJECTS_OF: Final = f"""
+WITH RECURSIVE mine AS (
+    SELECT a.project_id, a.domain_id, a.inherited FROM identity.assignment a WHERE {_MINE}
+), below AS (
+    SELECT p.id FROM mine JOIN identity.project p ON p.parent_id = mine.project_id WHERE mine.inherited
+    UNION
+    SELECT p.id FROM below JOIN identity.project p ON p.parent_id = below.id
+)
+SELECT {", ".join(f"p.{column}" for column in columns(Project))}
+FROM identity.project p JOIN identity.domain d ON d.id = p.domain_id
+WHERE (NOT $2::boolean OR p.enabled AND d.enabled)
+  AND (p.id IN (SELECT project_id FROM mine WHERE NOT inherited)
+       OR p.id IN (SELECT id FROM below)
+       OR p.domain_id IN (SELECT domain_id FROM mine WHERE inherited))
+ORDER BY p.id
+"""  # noqa: S608  constants only
 
 
-async def projects_of(c: Connection, user_id: str) -> list[Project]:
-    """The enabled projects on which the user has a role, directly or through a group."""
-    columns = ", ".join(f"p.{column}" for column in _COLUMNS[Project])
-    records = await c.fetch(
-        f"SELECT {columns} FROM identity.project p JOIN identity.domain d ON d.id = p.domain_id"  # noqa: S608
-        f" WHERE p.enabled AND d.enabled AND p.id IN ({_REACHABLE.format(column='a.project_id')})"
-        " ORDER BY p.id",
-        user_id,
-    )
-    return [_row(Project, record) for record in records]
+async def projects_of(c: Connection, user_id: str, *, enabled: bool) -> list[Project]:
+    """The projects on which the user has a role, directly, through a group or from above.
+
+    ``enabled``: only those a token can be had for.
+    """
+    return [_row(Project, record) for record in await c.fetch(_PROJECTS_OF, user_id, enabled)]
 
 
 async def domains_of(c: Connection, user_id: str) -> list[Domain]:
     """The enabled domains on which the user has a role, directly or through a group."""
     records = await c.fetch(
-        f"{_select(Domain)} WHERE enabled AND id IN ({_REACHABLE.format(column='a.domain_id')}) ORDER BY id",
+        f"{_select(Domain)} WHERE enabled AND id IN"  # noqa: S608  constants only
+        f" (SELECT a.domain_id FROM identity.assignment a WHERE {_MINE} AND NOT a.inherited) ORDER BY id",
         user_id,
     )
     return [_row(Domain, record) for record in records]
@@ -436,7 +452,7 @@ async def imply(c: Connection, prior_id: str, implied_id: str) -> None:
 
 # --- revocations ---------------------------------------------------------------------------------
 
-NoticeKind = Literal["token", "user", "project", "domain", "all"]
+NoticeKind = Literal["token", "user", "project", "domain", "keys", "all"]
 
 
 class Notice(Struct, frozen=True):

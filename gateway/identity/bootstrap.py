@@ -12,12 +12,14 @@ from msgspec import Struct
 from gateway.identity.password import Passwords
 from gateway.policy import ROLES
 from process.clock import Clock
-from store import assignment, identity
+from store import assignment, identity, password
 from store.assignment import Grant
+from store.filter import Condition
 from store.identity import Domain, Endpoint, Project, R, Region, Role, Service, User
 from store.pool import Connection, Pool
 
 DEFAULT_DOMAIN: Final = "default"
+IMMUTABLE: Final = '{"immutable":true}'
 INTERFACES: Final = ("public", "internal", "admin")
 
 # Relative: the catalog shows them on whatever origin the client used.
@@ -81,7 +83,12 @@ async def _ensured(c: Connection, row: R, **equal: str) -> tuple[str, bool]:
 async def _roles(c: Connection, clock: Clock) -> dict[str, str]:
     ids = {}
     for name in ROLES:
-        ids[name], _ = await _ensured(c, Role(id=_new_id(clock), name=name), name=name)
+        of_the_cloud = Condition("domain_id", "is null", value=True)
+        found = await identity.find(c, Role, {"name": name}, also=(of_the_cloud,))
+        if not found:
+            found = [Role(id=_new_id(clock), name=name, options=IMMUTABLE)]
+            await identity.add(c, found[0])
+        ids[name] = found[0].id
     for prior, implied in pairwise(ROLES):
         await identity.imply(c, ids[prior], ids[implied])
     return ids
@@ -96,7 +103,7 @@ async def _user(c: Connection, clock: Clock, name: str, hashed: str) -> str:
     row = User(id=_new_id(clock), domain_id=DEFAULT_DOMAIN, name=name)
     ident, is_new = await _ensured(c, row, domain_id=DEFAULT_DOMAIN, name=name)
     if is_new:
-        await identity.put_password(c, ident, hashed, clock.now())
+        await password.put(c, ident, hashed, clock.now())
     return ident
 
 

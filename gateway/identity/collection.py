@@ -4,23 +4,37 @@ A resource module says its members, its shape and its own rules; everything else
 Source: Identity API v3, "common response codes", "filtering", "collections".
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, structs
+from multidict import MultiMapping
 
 from gateway.body import decoded
+from gateway.identity import option
 from gateway.pages import limit_in, next_href
 from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
 from store import identity
+from store.filter import Condition, Test
 from store.identity import NOTICE_TTL_S, Dangling, NoticeKind, R, Taken
 from store.pool import Connection
 
 EXTRA_BYTES_MAX: Final = 16_384  # what a client may add to one resource in members of its own
+
+# Suffixes of a text filter's name. Source: Identity API v3, "Filtering" (inexact comparators).
+_COMPARATORS: Final[Mapping[str, Test]] = {
+    "contains": "contains",
+    "icontains": "icontains",
+    "startswith": "starts",
+    "istartswith": "istarts",
+    "endswith": "ends",
+    "iendswith": "iends",
+    "iexact": "iexact",
+}
 
 Body = dict[str, dict[str, Any]]
 
@@ -88,7 +102,10 @@ class Collection(Generic[R]):
     create_members: ClassVar[type[Struct]]
     update_members: ClassVar[type[Struct]]
     filters: ClassVar[Mapping[str, type]] = {"name": str}
-    """Query parameters that restrict a list, which are columns too, and their types."""
+    """Query parameters that restrict a list, which are columns too, and their types.
+
+    Texts also with a comparator: ``name__contains``.
+    """
     takes_extra: ClassVar[bool] = False
     notice: ClassVar[NoticeKind | None] = None
     """What gateways are told when a row changes or goes: whose cached callers to forget."""
@@ -133,6 +150,11 @@ class Collection(Generic[R]):
     def check_removable(self, row: R) -> None:
         """Refuse a delete by raising Problem."""
 
+    async def remove(self, request: Request, c: Connection, row: R) -> None:
+        """Delete the row; runs in the transaction. Raises Problem."""
+        del request
+        await self._write(identity.remove(c, self.kind, row.id))
+
     async def prepare(self, request: Request, members: Any) -> Any:
         """Do what takes long and needs no connection; returns the members to go on with."""
         del request
@@ -159,17 +181,25 @@ class Collection(Generic[R]):
     async def list(self, request: Request) -> Response:
         """Rows that pass the filters, a page at a time, in order of their ids."""
         query = request.query
-        equal = {
-            name: _typed(name, query[name], kind) for name, kind in self.filters.items() if name in query
+        equal: dict[str, str | bool] = {
+            name: typed(name, query[name], kind) for name, kind in self.filters.items() if name in query
         }
         visible = self.visible(request, equal)
         if visible is None:
             return listing(request, self.plural, [])
+        also = [*_inexact(query, self.filters), *self.conditions(query)]
         limit = limit_in(query)
         async with request.services.read_pool.acquire() as c:
-            rows = await identity.find(c, self.kind, visible, after=query.get("marker", ""), limit=limit + 1)
+            rows = await identity.find(
+                c, self.kind, visible, after=query.get("marker", ""), limit=limit + 1, also=also
+            )
         after = rows[limit - 1].id if len(rows) > limit else ""
         return listing(request, self.plural, [self.body_of(request, row) for row in rows[:limit]], after)
+
+    def conditions(self, query: MultiMapping[str]) -> Sequence[Condition]:
+        """Filters of this resource that are more than a column's value. Raises Problem 400."""
+        del query
+        return ()
 
     async def show(self, request: Request) -> Response:
         """One row."""
@@ -195,6 +225,7 @@ class Collection(Generic[R]):
         members = await self.prepare(request, members)
         async with request.services.pool.acquire() as c, c.transaction():
             before = await self.found(request, c, lock=True)
+            self._check_mutable(before, members)
             await self.check_changeable(request, c, before)
             draft = Draft(request, c, members, _merged(before, extra))
             after = await self.change(before, draft)
@@ -208,9 +239,10 @@ class Collection(Generic[R]):
         """Remove the row and what belongs to it."""
         async with request.services.pool.acquire() as c, c.transaction():
             row = await self.found(request, c, lock=True)
+            self._check_mutable(row, None)
             await self.check_changeable(request, c, row)
             self.check_removable(row)
-            await self._write(identity.remove(c, self.kind, row.id))
+            await self.remove(request, c, row)
             await self._tell(request, c, row)
         await self._hear(request)
         return Response()
@@ -238,13 +270,14 @@ class Collection(Generic[R]):
         }
         if extra and not self.takes_extra:
             raise Problem(400, f"Invalid request body: Object contains unknown field `{next(iter(extra))}`")
-        if sent.get("options"):
-            raise Problem(400, "Resource options are not supported.")
-        text = msgspec.json.encode({name: value for name, value in extra.items() if name != "options"})
+        text = msgspec.json.encode(extra)
         if len(text) > EXTRA_BYTES_MAX:
             raise Problem(400, f"The additional members exceed {EXTRA_BYTES_MAX} bytes.")
         members = decoded(kind, msgspec.json.encode({n: v for n, v in sent.items() if n in known}))
         return members, text.decode()
+
+    def _check_mutable(self, row: R, members: Struct | None) -> None:
+        option.check_mutable(self.singular, row.id, getattr(row, "options", "{}"), members)
 
     async def _tell(self, request: Request, c: Connection, row: R) -> None:
         if self.notice is not None:
@@ -267,12 +300,22 @@ class Collection(Generic[R]):
             ) from error
 
 
-def _typed(name: str, text: str, kind: type) -> str | bool:
+def typed(name: str, text: str, kind: type) -> str | bool:
+    """A query parameter's value as this type. Raises Problem 400."""
     try:
         value: str | bool = msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Problem(400, f"Invalid query parameter {name}: {error}") from error
     return value
+
+
+def _inexact(query: MultiMapping[str], filters: Mapping[str, type]) -> list[Condition]:
+    found = []
+    for name, value in query.items():
+        column, _, comparator = name.partition("__")
+        if comparator in _COMPARATORS and filters.get(column) is str:
+            found.append(Condition(column, _COMPARATORS[comparator], value))
+    return found
 
 
 def _merged(row: Any, extra: str) -> str:

@@ -6,14 +6,17 @@ from typing import Any
 from gateway.auth import Caller
 from gateway.identity.catalog import catalog_of
 from gateway.request import Request
-from store import identity
-from store.identity import Role
 from store.pool import Connection
 
 
 def timestamp(seconds: float) -> str:
     """``2026-11-22T11:00:00.000000Z``."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def expiry(seconds: float | None) -> str | None:
+    """A password's end: without the final Z, null when there is none."""
+    return None if seconds is None else timestamp(seconds).removesuffix("Z")
 
 
 async def token_body(request: Request, c: Connection, caller: Caller) -> dict[str, Any]:
@@ -27,7 +30,7 @@ async def token_body(request: Request, c: Connection, caller: Caller) -> dict[st
             "id": caller.user_id,
             "name": caller.user_name,
             "domain": {"id": caller.user_domain_id, "name": caller.user_domain_name},
-            "password_expires_at": None,
+            "password_expires_at": expiry(caller.password_expires_at),
         },
         "audit_ids": audit_ids,
         "issued_at": timestamp(caller.issued_at),
@@ -42,8 +45,7 @@ async def token_body(request: Request, c: Connection, caller: Caller) -> dict[st
     elif caller.scope == "system":
         token["system"] = {"all": True}
     if caller.scope != "unscoped":
-        roles = await identity.find(c, Role, {})
-        token["roles"] = [{"id": role.id, "name": role.name} for role in roles if role.name in caller.roles]
+        token["roles"] = [{"id": ident, "name": name} for ident, name in caller.role_list]
         if "nocatalog" not in request.query:
             token["catalog"] = await catalog_of(request, c)
     return {"token": token}

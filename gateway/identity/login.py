@@ -9,11 +9,13 @@ from typing import Annotated, Final, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 from gateway.auth import TOKEN_LENGTH_MAX, Caller, Scope, unauthorized
+from gateway.identity.attempt import proven
 from gateway.identity.catalog import catalog_of
 from gateway.identity.collection import listing
 from gateway.identity.document import token_body
 from gateway.identity.password import PASSWORD_LENGTH_MAX
 from gateway.identity.tenancy import Domains
+from gateway.identity.throttle import WhoLogsIn
 from gateway.identity.user import PROJECTS
 from gateway.policy import Target
 from gateway.problem import Problem
@@ -177,16 +179,9 @@ async def _proven(request: Request, part: IdentityPart) -> _Proven:
 
 async def _by_password(request: Request, user: UserRef) -> _Proven:
     services = request.services
-    async with services.pool.acquire() as c:
-        if user.id is not None:
-            login = await identity.login_by_id(c, user.id)
-        else:
-            domain = user.domain or DomainRef()
-            login = await identity.login_by_name(c, user.name or "", domain.id, domain.name)
-    held = login.hash if login is not None else None
-    right = await services.passwords.verify(held, user.password)
-    if not right or login is None:
-        raise unauthorized(request.base_url)
+    domain = user.domain or DomainRef()
+    who = WhoLogsIn(user.id) if user.id is not None else WhoLogsIn(None, user.name, domain.id, domain.name)
+    login = await proven(request, who, user.password)
     expires_at = services.clock.now() + services.settings.token_lifetime_s
     return _Proven(login.user_id, login.default_project_id, ("password",), expires_at, "")
 
@@ -194,7 +189,7 @@ async def _by_password(request: Request, user: UserRef) -> _Proven:
 async def _by_token(request: Request, token: str) -> _Proven:
     caller = await _subject(request, token)
     if caller is None:
-        raise unauthorized(request.base_url)
+        raise Problem(404, "Failed to validate token")
     methods = (*caller.methods, *(("token",) if "token" not in caller.methods else ()))
     return _Proven(caller.user_id, None, methods, caller.expires_at, caller.audit_chain)
 
@@ -281,7 +276,7 @@ async def show_catalog(request: Request) -> Response:
 async def my_projects(request: Request) -> Response:
     """Projects the user could be scoped to."""
     async with request.services.read_pool.acquire() as c:
-        rows = await identity.projects_of(c, request.caller.user_id)
+        rows = await identity.projects_of(c, request.caller.user_id, enabled=True)
     return listing(request, "projects", [PROJECTS.body_of(request, row) for row in rows])
 
 

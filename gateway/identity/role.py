@@ -4,7 +4,9 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
+from gateway.identity import option
 from gateway.identity.collection import Collection, Draft, given, listing, new_id, not_found, tell
+from gateway.identity.option import ImmutableOption
 from gateway.identity.tenancy import Text
 from gateway.policy import ROLES, Target
 from gateway.problem import Problem
@@ -27,6 +29,7 @@ class NewRole(Struct, forbid_unknown_fields=True):
     name: Name
     description: Text | None = None
     domain_id: None = None
+    options: ImmutableOption | UnsetType = UNSET
 
 
 class ChangedRole(Struct, forbid_unknown_fields=True):
@@ -35,6 +38,7 @@ class ChangedRole(Struct, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     description: Text | UnsetType | None = UNSET
     domain_id: UnsetType | None = UNSET
+    options: ImmutableOption | UnsetType = UNSET
 
 
 class Roles(Collection[Role]):
@@ -52,7 +56,7 @@ class Roles(Collection[Role]):
             "name": row.name,
             "domain_id": None,
             "description": row.description or None,
-            "options": {},
+            "options": option.shown(row.options),
         }
 
     async def list(self, request: Request) -> Response:
@@ -67,19 +71,15 @@ class Roles(Collection[Role]):
             id=new_id(draft.request),
             name=members.name,
             description=members.description or "",
+            options=option.merged("{}", members.options),
             extra=draft.extra,
         )
 
     async def change(self, row: Role, draft: Draft) -> Role:
         changed = given(draft.members)
         changed.pop("domain_id", None)
-        if row.name in ROLES and changed.get("name", row.name) != row.name:
-            raise Problem(403, f"The role {row.name} is built in: it cannot be renamed.")
+        changed["options"] = option.merged(row.options, changed.pop("options", UNSET))
         return structs.replace(row, extra=draft.extra, **changed)
-
-    def check_removable(self, row: Role) -> None:
-        if row.name in ROLES:
-            raise Problem(403, f"The role {row.name} is built in: it cannot be deleted.")
 
 
 ROLE_COLLECTION: Final = Roles()

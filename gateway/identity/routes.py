@@ -8,8 +8,9 @@ from typing import Final
 from gateway.envelope import keystone
 from gateway.identity import catalog, discovery, ec2, login
 from gateway.identity.credential import CREDENTIALS
+from gateway.identity.group import GROUPS
 from gateway.identity.role import ROLE_COLLECTION, AssignmentQuery, Grants, list_assignments
-from gateway.identity.user import GROUPS, PROJECTS, USERS
+from gateway.identity.user import PROJECTS, USERS
 from gateway.route import Api, Route
 
 _READ = "admin or system reader or domain reader"
@@ -41,7 +42,7 @@ RULES: Final = {
     "identity:create_user": _MANAGE,
     "identity:update_user": _MANAGE,
     "identity:delete_user": _MANAGE,
-    "identity:change_password": "self",
+    "identity:change_password": "public",
     "identity:list_user_projects": f"{_READ} or self",
     "identity:list_groups_for_user": f"{_READ} or self",
     "identity:list_groups": _READ,

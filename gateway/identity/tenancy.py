@@ -5,7 +5,9 @@ from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from gateway.identity import option
 from gateway.identity.collection import Collection, Draft, given, new_id, not_found, own_domain
+from gateway.identity.option import ImmutableOption
 from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
@@ -30,6 +32,8 @@ class NewDomain(Struct, forbid_unknown_fields=True):
     name: Name
     description: Text | None = None
     enabled: bool = True
+    tags: Tags = []
+    options: ImmutableOption | UnsetType = UNSET
 
 
 class ChangedDomain(Struct, forbid_unknown_fields=True):
@@ -38,6 +42,8 @@ class ChangedDomain(Struct, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     description: Text | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+    options: ImmutableOption | UnsetType = UNSET
 
 
 class Domains(Collection[Domain]):
@@ -56,8 +62,8 @@ class Domains(Collection[Domain]):
             "name": row.name,
             "description": row.description,
             "enabled": row.enabled,
-            "tags": [],
-            "options": {},
+            "tags": row.tags,
+            "options": option.shown(row.options),
         }
 
     def target(self, row: Domain) -> Target:
@@ -70,11 +76,17 @@ class Domains(Collection[Domain]):
             name=members.name,
             description=members.description or "",
             enabled=members.enabled,
+            tags=members.tags,
+            options=option.merged("{}", members.options),
             extra=draft.extra,
         )
 
     async def change(self, row: Domain, draft: Draft) -> Domain:
-        return structs.replace(row, extra=draft.extra, **given(draft.members))
+        changed = given(draft.members)
+        changed["options"] = option.merged(row.options, changed.pop("options", UNSET))
+        # Disabling voids the tokens for good, as for users.
+        epoch = row.epoch + (row.enabled and changed.get("enabled") is False)
+        return structs.replace(row, extra=draft.extra, epoch=epoch, **changed)
 
     def check_removable(self, row: Domain) -> None:
         if row.enabled:
@@ -91,6 +103,7 @@ class NewProject(Struct, forbid_unknown_fields=True):
     enabled: bool = True
     is_domain: bool = False
     tags: Tags = []
+    options: ImmutableOption | UnsetType = UNSET
 
 
 class ChangedProject(Struct, forbid_unknown_fields=True):
@@ -103,6 +116,7 @@ class ChangedProject(Struct, forbid_unknown_fields=True):
     enabled: bool | UnsetType = UNSET
     is_domain: bool | UnsetType = UNSET
     tags: Tags | UnsetType = UNSET
+    options: ImmutableOption | UnsetType = UNSET
 
 
 class Projects(Collection[Project]):
@@ -126,7 +140,7 @@ class Projects(Collection[Project]):
             "enabled": row.enabled,
             "is_domain": False,
             "tags": row.tags,
-            "options": {},
+            "options": option.shown(row.options),
         }
 
     def target(self, row: Project) -> Target:
@@ -149,6 +163,7 @@ class Projects(Collection[Project]):
             description=members.description or "",
             enabled=members.enabled,
             tags=members.tags,
+            options=option.merged("{}", members.options),
             extra=draft.extra,
         )
 
@@ -160,7 +175,9 @@ class Projects(Collection[Project]):
             raise Problem(403, "A project's parent cannot be changed.")
         if changed.pop("is_domain", False):
             raise Problem(400, "A project cannot become a domain.")
-        return structs.replace(row, extra=draft.extra, **changed)
+        changed["options"] = option.merged(row.options, changed.pop("options", UNSET))
+        epoch = row.epoch + (row.enabled and changed.get("enabled") is False)
+        return structs.replace(row, extra=draft.extra, epoch=epoch, **changed)
 
     def routes(self) -> tuple[Route, ...]:
         """Return the collection's rows and those of project tags."""

@@ -1,9 +1,17 @@
-"""Users, their passwords and memberships, and groups."""
+"""Users, their passwords, and what they belong to."""
 
-from typing import Annotated, Any, ClassVar
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from multidict import MultiMapping
 
+from gateway.auth import unauthorized
+from gateway.identity import option
+from gateway.identity.attempt import proven
 from gateway.identity.collection import (
     Collection,
     Draft,
@@ -12,20 +20,40 @@ from gateway.identity.collection import (
     new_id,
     not_found,
     own_domain,
+    self_link,
     tell,
 )
+from gateway.identity.document import expiry
+from gateway.identity.option import UserOptions
 from gateway.identity.password import PASSWORD_LENGTH_MAX
-from gateway.identity.tenancy import Projects, Text
+from gateway.identity.password_rules import PasswordRules
+from gateway.identity.tenancy import Projects
+from gateway.identity.throttle import WhoLogsIn
 from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
-from store import assignment, identity
-from store.identity import Dangling, Domain, Group, User
+from store import assignment, identity, password
+from store.filter import Condition, Test
+from store.identity import Domain, User
+from store.password import Login
 from store.pool import Connection
 
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
+CHANGE_BYTES_MAX: Final = 64 << 10
+"""Anybody may send this body, so little of it is read."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
 Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+
+_EXPIRY: Final = re.compile(r"(?:([a-z]+):)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
+_OPERATORS: Final[Mapping[str, Test]] = {
+    "lt": "<",
+    "lte": "<=",
+    "gt": ">",
+    "gte": ">=",
+    "eq": "=",
+    "neq": "!=",
+}
 
 
 class NewUser(Struct, forbid_unknown_fields=True):
@@ -36,16 +64,18 @@ class NewUser(Struct, forbid_unknown_fields=True):
     password: Password | None = None
     enabled: bool = True
     default_project_id: str | None = None
+    options: UserOptions | UnsetType = UNSET
 
 
 class ChangedUser(Struct, forbid_unknown_fields=True):
-    """Members of a user to change. ``password`` is a hash once it has been prepared."""
+    """Members of a user to change. ``password`` is a hash once it has been prepared, null takes it away."""
 
     name: Name | UnsetType = UNSET
     domain_id: str | UnsetType = UNSET
     password: Password | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
     default_project_id: str | UnsetType | None = UNSET
+    options: UserOptions | UnsetType = UNSET
 
 
 class PasswordChange(Struct, forbid_unknown_fields=True):
@@ -72,14 +102,21 @@ class Users(Collection[User]):
     takes_extra = True
     in_domain = True
 
-    def shape(self, row: User) -> dict[str, Any]:
-        shown: dict[str, Any] = {
+    def body_of(self, request: Request, row: User) -> dict[str, Any]:
+        """The user with links and extra members. Who was inactive for too long is shown as disabled."""
+        rules = request.services.settings.password_rules
+        away = rules.inactive_days_max and rules.is_inactive(
+            row.options, row.active_at, request.services.clock.now()
+        )
+        shown: dict[str, Any] = {} if row.extra == "{}" else msgspec.json.decode(row.extra)
+        shown |= {
             "id": row.id,
             "name": row.name,
             "domain_id": row.domain_id,
-            "enabled": row.enabled,
-            "password_expires_at": None,
-            "options": {},
+            "enabled": row.enabled and not away,
+            "password_expires_at": expiry(row.password_expires_at),
+            "options": option.shown(row.options),
+            "links": self_link(request, self.plural, row.id),
         }
         if row.default_project_id is not None:
             shown["default_project_id"] = row.default_project_id
@@ -88,22 +125,35 @@ class Users(Collection[User]):
     def target(self, row: User) -> Target:
         return Target(user_id=row.id, domain_id=row.domain_id)
 
+    def conditions(self, query: MultiMapping[str]) -> Sequence[Condition]:
+        """``password_expires_at=lt:2026-01-31T00:00:00Z``. Source: Identity API v3, "List users"."""
+        return [_expiry_condition(text) for text in query.getall("password_expires_at", [])]
+
     async def prepare(self, request: Request, members: NewUser | ChangedUser) -> NewUser | ChangedUser:
+        if isinstance(members.options, UserOptions):
+            option.check_mfa_rules(members.options.multi_factor_auth_rules)
         if isinstance(members.password, str):
+            request.services.settings.password_rules.check(members.password)
             return structs.replace(members, password=await request.services.passwords.hash(members.password))
         return members
 
     async def build(self, draft: Draft) -> User:
         members: NewUser = draft.members
+        now = draft.request.services.clock.now()
         domain_id = members.domain_id or own_domain(draft.request)
         if await identity.get(draft.c, Domain, domain_id) is None:
             raise not_found("domain", domain_id)
+        await _check_default_project(draft.c, members.default_project_id)
+        options = option.merged("{}", members.options)
         return User(
             id=new_id(draft.request),
             domain_id=domain_id,
             name=members.name,
             enabled=members.enabled,
             default_project_id=members.default_project_id,
+            options=options,
+            password_expires_at=_expires_at(draft, options) if members.password is not None else None,
+            active_at=now,
             extra=draft.extra,
         )
 
@@ -114,17 +164,28 @@ class Users(Collection[User]):
 
     async def change(self, row: User, draft: Draft) -> User:
         changed = given(draft.members)
-        changed.pop("password", None)
         if changed.pop("domain_id", row.domain_id) != row.domain_id:
-            raise Problem(400, "A user's domain cannot be changed.")
+            raise Problem(400, "Cannot change Domain ID")
+        changed["options"] = option.merged(row.options, changed.pop("options", UNSET))
+        await _check_default_project(draft.c, changed.get("default_project_id"))
         # Disabling voids the tokens for good: enabling the user again must not bring them back.
         epoch = row.epoch + (row.enabled and changed.get("enabled") is False)
+        if "password" in changed:
+            epoch += 1
+            has_one = changed.pop("password") is not None
+            changed["password_expires_at"] = _expires_at(draft, changed["options"]) if has_one else None
+        if changed.get("enabled"):
+            changed["active_at"] = draft.request.services.clock.now()
         return structs.replace(row, extra=draft.extra, epoch=epoch, **changed)
 
     async def store_more(self, row: User, draft: Draft) -> None:
-        if isinstance(draft.members.password, str):
-            now = draft.request.services.clock.now()
-            await identity.put_password(draft.c, row.id, draft.members.password, now)
+        members: NewUser | ChangedUser = draft.members
+        if isinstance(members.password, str):
+            await password.put(draft.c, row.id, members.password, draft.request.services.clock.now())
+        elif members.password is None:
+            await password.clear(draft.c, row.id)
+        if members.enabled is True:
+            await password.succeeded(draft.c, row.id)  # an administrator's word ends a lockout
 
     def routes(self) -> tuple[Route, ...]:
         """Return the collection's rows, the password's, and those of what a user belongs to."""
@@ -137,25 +198,35 @@ class Users(Collection[User]):
                 "identity:change_password",
                 204,
                 request=PasswordChangeBody,
+                body_bytes_max=CHANGE_BYTES_MAX,
             ),
             Route("GET", "/v3/users/{id}/projects", self.projects, "identity:list_user_projects"),
-            Route("GET", "/v3/users/{id}/groups", self.groups, "identity:list_groups_for_user"),
         )
 
     async def change_password(self, request: Request) -> Response:
-        """Set a new password by proving the old one; every token of the user ends."""
+        """Set a new password by proving the old one, which is all it takes; every token of the user ends.
+
+        No token is asked for: who has an expired password cannot have one.
+        """
         wanted: PasswordChange = request.body.user
         services = request.services
-        async with services.pool.acquire() as c:
-            row = await self.found(request, c)
-            login = await identity.login_by_id(c, row.id)
-        held = login.hash if login is not None else None
-        if not await services.passwords.verify(held, wanted.original_password):
-            raise Problem(401, "The request you have made requires authentication.")
+        rules = services.settings.password_rules
+        who = WhoLogsIn(request.params["id"])
+        login = await proven(request, who, wanted.original_password, expired_too=True)
+        rules.check(wanted.password)
+        rules.check_change(login, services.clock.now())
+        await _check_unused(request, login, wanted.password, rules)
         hashed = await services.passwords.hash(wanted.password)
         async with services.pool.acquire() as c, c.transaction():
-            await self.found(request, c, lock=True)
-            await identity.put_password(c, row.id, hashed, services.clock.now())
+            row = await identity.get(c, User, login.user_id, lock=True)
+            now = services.clock.now()
+            still = await password.login_by_id(c, login.user_id)
+            if row is None or still is None or still.hash != login.hash:
+                raise unauthorized(request.base_url)  # somebody else was faster
+            await password.put(c, row.id, hashed, now, self_service=True)
+            expires_at = rules.expires_at(option.read(UserOptions, row.options), now, by_admin=False)
+            after = structs.replace(row, epoch=row.epoch + 1, password_expires_at=expires_at)
+            await identity.replace(c, after)
             await tell(request, c, "user", row.id)
         await services.tokens.refresh()
         return Response()
@@ -164,125 +235,53 @@ class Users(Collection[User]):
         """The projects on which the user has a role."""
         async with request.services.read_pool.acquire() as c:
             row = await self.found(request, c)
-            rows = await identity.projects_of(c, row.id)
+            rows = await identity.projects_of(c, row.id, enabled=False)
         return listing(request, "projects", [PROJECTS.body_of(request, project) for project in rows])
 
-    async def groups(self, request: Request) -> Response:
-        """The groups the user is in."""
-        async with request.services.read_pool.acquire() as c:
-            row = await self.found(request, c)
-            rows = await identity.groups_of(c, row.id)
-        return listing(request, "groups", [GROUPS.body_of(request, group) for group in rows])
+
+def _expires_at(draft: Draft, options: str) -> float | None:
+    services = draft.request.services
+    rules, now = services.settings.password_rules, services.clock.now()
+    return rules.expires_at(option.read(UserOptions, options), now, by_admin=True)
 
 
-class NewGroup(Struct, forbid_unknown_fields=True):
-    """Members of a group to create."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-    domain_id: str | None = None
-    description: Text | None = None
-
-
-class ChangedGroup(Struct, forbid_unknown_fields=True):
-    """Members of a group to change."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
-    domain_id: str | UnsetType = UNSET
-    description: Text | UnsetType | None = UNSET
-
-
-class Groups(Collection[Group]):
-    """Source: Identity API v3, "Groups"."""
-
-    kind = Group
-    notice = "all"
-    singular, plural = "group", "groups"
-    create_members, update_members = NewGroup, ChangedGroup
-    filters: ClassVar = {"name": str, "domain_id": str}
-    takes_extra = True
-    in_domain = True
-
-    def shape(self, row: Group) -> dict[str, Any]:
-        return {"id": row.id, "name": row.name, "domain_id": row.domain_id, "description": row.description}
-
-    async def build(self, draft: Draft) -> Group:
-        members: NewGroup = draft.members
-        domain_id = members.domain_id or own_domain(draft.request)
-        if await identity.get(draft.c, Domain, domain_id) is None:
-            raise not_found("domain", domain_id)
-        description = members.description or ""
-        return Group(
-            id=new_id(draft.request),
-            domain_id=domain_id,
-            name=members.name,
-            description=description,
-            extra=draft.extra,
+def _expiry_condition(text: str) -> Condition:
+    matched = _EXPIRY.fullmatch(text)
+    if matched is None:
+        raise Problem(
+            400, "password_expires_at must be {operator}:{timestamp}, such as lt:2026-01-31T00:00:00Z."
         )
-
-    async def check_changeable(self, request: Request, c: Connection, row: Group) -> None:
-        # Else the manager of a domain could join a group of admins.
-        if not request.caller.is_admin and await assignment.holds(c, "admin", group_id=row.id):
-            raise Problem(403, "Only an admin may change a group that is admin somewhere.")
-
-    async def change(self, row: Group, draft: Draft) -> Group:
-        changed = given(draft.members)
-        if changed.pop("domain_id", row.domain_id) != row.domain_id:
-            raise Problem(400, "A group's domain cannot be changed.")
-        return structs.replace(row, extra=draft.extra, **changed)
-
-    def routes(self) -> tuple[Route, ...]:
-        """Return the collection's rows and those of its members."""
-        one = "/v3/groups/{id}/users/{user_id}"
-        return (
-            *super().routes(),
-            Route("GET", "/v3/groups/{id}/users", self.users, "identity:list_users_in_group"),
-            Route("PUT", one, self.join, "identity:add_user_to_group", 204),
-            Route("HEAD", one, self.check, "identity:check_user_in_group", 204),
-            Route("GET", one, self.check, "identity:check_user_in_group", 204),
-            Route("DELETE", one, self.leave, "identity:remove_user_from_group", 204),
+    operator = matched[1] or "eq"
+    if operator not in _OPERATORS:
+        raise Problem(
+            400,
+            f"The given operator {operator} is not valid. It must be one of the following:"
+            " 'eq', 'neq', 'lt', 'lte', 'gt', or 'gte'.",
         )
+    try:
+        at = datetime.strptime(matched[2], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except ValueError as error:
+        raise Problem(400, f"password_expires_at: {matched[2]} is not a time.") from error
+    return Condition("password_expires_at", _OPERATORS[operator], at)
 
-    async def users(self, request: Request) -> Response:
-        """The members."""
-        async with request.services.read_pool.acquire() as c:
-            rows = await identity.users_in(c, (await self.found(request, c)).id)
-        return listing(request, "users", [USERS.body_of(request, user) for user in rows])
 
-    async def join(self, request: Request) -> Response:
-        """Make a user a member; repeating it changes nothing."""
-        user_id = request.params["user_id"]
-        async with request.services.pool.acquire() as c, c.transaction():
-            row = await self.found(request, c)
-            await self.check_changeable(request, c, row)
-            try:
-                await identity.join_group(c, row.id, user_id)
-            except Dangling as error:
-                raise not_found("user", user_id) from error
-            await tell(request, c, "user", user_id)
-        await request.services.tokens.refresh()
-        return Response()
+async def _check_default_project(c: Connection, project_id: str | None) -> None:
+    """Refuse a domain in a project's place; a project that does not exist is nobody's concern."""
+    if project_id is not None and await identity.get(c, Domain, project_id) is not None:
+        raise Problem(400, "The default project of a user cannot be a domain.")
 
-    async def check(self, request: Request) -> Response:
-        """204 for a member, else 404."""
-        user_id = request.params["user_id"]
-        async with request.services.read_pool.acquire() as c:
-            if not await identity.is_member(c, (await self.found(request, c)).id, user_id):
-                raise not_found("user", user_id)
-        return Response()
 
-    async def leave(self, request: Request) -> Response:
-        """End a membership."""
-        user_id = request.params["user_id"]
-        async with request.services.pool.acquire() as c, c.transaction():
-            row = await self.found(request, c)
-            await self.check_changeable(request, c, row)
-            if not await identity.leave_group(c, row.id, user_id):
-                raise not_found("user", user_id)
-            await tell(request, c, "user", user_id)
-        await request.services.tokens.refresh()
-        return Response()
+async def _check_unused(request: Request, login: Login, new: str, rules: PasswordRules) -> None:
+    """Refuse a password the user had before. Raises Problem 400."""
+    if not rules.unique_last:
+        return
+    services = request.services
+    async with services.pool.acquire() as c:
+        hashes = await password.last(c, login.user_id, rules.unique_last)
+    for hashed in hashes:
+        if await services.passwords.verify(hashed, new):
+            raise rules.repeated()
 
 
 PROJECTS = Projects()
 USERS = Users()
-GROUPS = Groups()
