@@ -18,6 +18,7 @@ GROUP: Final = "starling.image_stores"
 _OWN: Final = {
     "file": "gateway.image.stores.file:make",
     "s3": "gateway.image.stores.s3:make",
+    "swift": "gateway.image.stores.swift:make",
 }
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

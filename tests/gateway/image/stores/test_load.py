@@ -76,5 +76,5 @@ def test_what_is_wrong_in_the_settings_is_said(configured: Any, default: str, sa
 
 
 def test_an_unknown_kind_lists_what_is_installed() -> None:
-    with pytest.raises(DriverNotInstalledError, match="'tape'; installed: file, s3"):
+    with pytest.raises(DriverNotInstalledError, match="'tape'; installed: file, s3, swift"):
         make_stores({"a": {"kind": "tape"}}, "", SystemClock())
