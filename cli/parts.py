@@ -23,7 +23,8 @@ from process.metrics import Reading
 from process.run import Part
 from process.settings import SettingsError
 from process.signed_url import signed_query
-from protocol.agent import RebootGuest, SpawnGuest, StartGuest
+from protocol.agent import RebootGuest, RescueGuest, SpawnGuest, StartGuest
+from protocol.guest import GuestImage
 from protocol.host import HostView
 from protocol.ids import ident_of
 from protocol.message import Message
@@ -42,15 +43,19 @@ def seal_with(key: str, base_url: str) -> Seal:
     secret = bytes.fromhex(key)
 
     def seal(to: str, message: Message, now: float) -> Message:
+        if isinstance(message, RescueGuest):
+            return replace(message, image=signed(message.image, to, message.generation, now))
         if not isinstance(message, SpawnGuest | StartGuest | RebootGuest) or message.spec.image is None:
             return message
-        image, spec = message.spec.image, message.spec
+        image = signed(message.spec.image, to, message.generation, now)
+        return replace(message, spec=replace(message.spec, image=image))
+
+    def signed(image: GuestImage, to: str, generation: int, now: float) -> GuestImage:
         expires = int(now + URL_LIFE_S)
         query = signed_query(
-            secret, image=image.image, host=ident_of(to), generation=spec.generation, expires=expires
+            secret, image=image.image, host=ident_of(to), generation=generation, expires=expires
         )
-        url = f"{base_url}/image/v2/images/{image.image}/file?{query}"
-        return replace(message, spec=replace(spec, image=replace(image, url=url)))
+        return replace(image, url=f"{base_url}/image/v2/images/{image.image}/file?{query}")
 
     return seal
 

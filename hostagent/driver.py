@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from protocol.guest import GuestSpec, GuestState, HostInventory
+from protocol.guest import GuestImage, GuestSpec, GuestState, HostInventory
 
 
 class DriverError(Exception):
@@ -112,6 +112,16 @@ class Driver(Protocol):
 
     async def resume(self, instance: str) -> GuestState:
         """Go on from the saved memory. A start does the same; a hard reboot discards what was saved."""
+        ...
+
+    async def rescue(
+        self, spec: GuestSpec, image: GuestImage, progress: Progress, *, own_first: bool
+    ) -> GuestState:
+        """Cut the power and boot ``image`` with the guest's own disk beside it, before or behind."""
+        ...
+
+    async def unrescue(self, spec: GuestSpec, *, stay_off: bool) -> GuestState:
+        """Remove the rescue system; boot from the guest's own disk unless ``stay_off``."""
         ...
 
     async def destroy(self, instance: str) -> None:

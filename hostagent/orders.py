@@ -21,6 +21,7 @@ from protocol.agent import (
     GuestFact,
     GuestFailed,
     GuestPaused,
+    GuestRescued,
     GuestSeen,
     GuestStarted,
     GuestStopped,
@@ -28,12 +29,14 @@ from protocol.agent import (
     LookAtGuest,
     PauseGuest,
     RebootGuest,
+    RescueGuest,
     ResumeGuest,
     SpawnGuest,
     StartGuest,
     StopGuest,
     SuspendGuest,
     UnpauseGuest,
+    UnrescueGuest,
 )
 from protocol.guest import GuestState, PowerState
 
@@ -72,7 +75,7 @@ class Order(Struct, frozen=True):
         command = self.command
         if isinstance(command, RebootGuest):
             return command.kind == "soft"
-        return not isinstance(command, SpawnGuest | StartGuest | ResumeGuest)
+        return not isinstance(command, SpawnGuest | StartGuest | ResumeGuest | RescueGuest | UnrescueGuest)
 
 
 class Verdict(Enum):
@@ -109,26 +112,36 @@ def _may_forget(entry: JournalEntry, order: Order) -> bool:
 
 
 class Deed(Struct, frozen=True):
-    """How a command is done: the driver's call, the fact that answers it, the states it may leave."""
+    """How a command is done: the driver's call, and the fact that answers it, by the state it leaves."""
 
-    do: Callable[[Driver, Any, Progress], Awaitable[GuestState | None]]
-    fact: type[GuestFact]
-    leaves: tuple[PowerState, ...] = (PowerState.RUNNING,)
+    do: Callable[[Driver, Any, Progress], Awaitable[GuestState]]
+    facts: dict[PowerState, type[GuestFact]]
 
+
+_STARTED: Final[dict[PowerState, type[GuestFact]]] = {PowerState.RUNNING: GuestStarted}
+_STOPPED: Final[dict[PowerState, type[GuestFact]]] = {
+    PowerState.SHUTDOWN: GuestStopped,
+    PowerState.CRASHED: GuestStopped,
+}
+_PAUSED: Final[dict[PowerState, type[GuestFact]]] = {PowerState.PAUSED: GuestPaused}
+_SUSPENDED: Final[dict[PowerState, type[GuestFact]]] = {PowerState.SUSPENDED: GuestSuspended}
+_RESCUED: Final[dict[PowerState, type[GuestFact]]] = {PowerState.RUNNING: GuestRescued}
 
 # fmt: off
 DEEDS: Final[dict[type[GuestCommand], Deed]] = {
-    SpawnGuest: Deed(lambda driver, it, progress: driver.spawn(it.spec, progress), GuestStarted),
-    StartGuest: Deed(lambda driver, it, _: driver.start(it.spec), GuestStarted),
-    RebootGuest: Deed(lambda driver, it, _: driver.reboot(it.spec, it.kind, it.timeout_s), GuestStarted),
-    StopGuest: Deed(lambda driver, it, _: driver.shut_down(it.instance, it.timeout_s, it.retry_s),
-                    GuestStopped, (PowerState.SHUTDOWN, PowerState.CRASHED)),
-    PauseGuest: Deed(lambda driver, it, _: driver.pause(it.instance), GuestPaused, (PowerState.PAUSED,)),
-    UnpauseGuest: Deed(lambda driver, it, _: driver.unpause(it.instance), GuestStarted),
-    SuspendGuest: Deed(lambda driver, it, progress: driver.suspend(it.instance, progress),
-                       GuestSuspended, (PowerState.SUSPENDED,)),
-    ResumeGuest: Deed(lambda driver, it, _: driver.resume(it.instance), GuestStarted),
-    DestroyGuest: Deed(lambda driver, it, _: driver.destroy(it.instance), GuestDestroyed),
+    SpawnGuest:    Deed(lambda host, it, told: host.spawn(it.spec, told), _STARTED),
+    StartGuest:    Deed(lambda host, it, _: host.start(it.spec), _STARTED),
+    RebootGuest:   Deed(lambda host, it, _: host.reboot(it.spec, it.kind, it.timeout_s), _STARTED),
+    StopGuest:     Deed(lambda host, it, _: host.shut_down(it.instance, it.timeout_s, it.retry_s),
+                        _STOPPED),
+    PauseGuest:    Deed(lambda host, it, _: host.pause(it.instance), _PAUSED),
+    UnpauseGuest:  Deed(lambda host, it, _: host.unpause(it.instance), _STARTED),
+    SuspendGuest:  Deed(lambda host, it, told: host.suspend(it.instance, told), _SUSPENDED),
+    ResumeGuest:   Deed(lambda host, it, _: host.resume(it.instance), _STARTED),
+    RescueGuest:   Deed(lambda host, it, told: host.rescue(it.spec, it.image, told, own_first=it.own_first),
+                        _RESCUED),
+    UnrescueGuest: Deed(lambda host, it, _: host.unrescue(it.spec, stay_off=it.stay_off),
+                        _STARTED | _STOPPED),
 }
 # fmt: on
 
@@ -137,13 +150,24 @@ async def perform(driver: Driver, command: GuestCommand, progress: Progress) -> 
     """Let the driver do it. Raises DriverError, also when the guest is not as it should be after."""
     if isinstance(command, LookAtGuest):
         return seen(command, await driver.guest(command.instance))
+    if isinstance(command, DestroyGuest):
+        await driver.destroy(command.instance)
+        return _fact(GuestDestroyed, command)
     deed = DEEDS.get(type(command))
     if deed is None:
         raise DriverError("unsupported", f"this host cannot do {type(command).__name__}")
     state = await deed.do(driver, command, progress)
-    if state is not None:
-        _require(state, *deed.leaves)
-    return deed.fact(instance=command.instance, generation=command.generation, number=command.number)
+    kind = deed.facts.get(state.power_state)
+    if kind is None:
+        said = f": {state.reason}" if state.reason else ""
+        raise DriverError(
+            "unexpected_state", f"the guest is {state.power_state.name.lower()} afterwards{said}"
+        )
+    return _fact(kind, command)
+
+
+def _fact(kind: type[GuestFact], command: GuestCommand) -> GuestFact:
+    return kind(instance=command.instance, generation=command.generation, number=command.number)
 
 
 def seen(command: GuestCommand, state: GuestState | None, after: int = 0) -> GuestSeen:
@@ -156,6 +180,7 @@ def seen(command: GuestCommand, state: GuestState | None, after: int = 0) -> Gue
         reason="" if state is None else state.reason,
         exists=state is not None,
         after=after,
+        rescued=state is not None and state.rescued,
     )
 
 
@@ -171,11 +196,3 @@ def failed(
         reason=reason[:REASON_CHARS_MAX],
         power_state=power_state,
     )
-
-
-def _require(state: GuestState, *expected: PowerState) -> None:
-    if state.power_state not in expected:
-        said = f": {state.reason}" if state.reason else ""
-        raise DriverError(
-            "unexpected_state", f"the guest is {state.power_state.name.lower()} afterwards{said}"
-        )

@@ -20,6 +20,7 @@ from protocol.agent import (
     GuestDestroyed,
     GuestFact,
     GuestPaused,
+    GuestRescued,
     GuestSeen,
     GuestStarted,
     GuestStopped,
@@ -32,6 +33,7 @@ from protocol.ids import HostId, address
 
 _STATE_AFTER: Final = {
     GuestStarted: PowerState.RUNNING,
+    GuestRescued: PowerState.RUNNING,
     GuestStopped: PowerState.SHUTDOWN,
     GuestPaused: PowerState.PAUSED,
     GuestSuspended: PowerState.SUSPENDED,
@@ -111,6 +113,7 @@ class Presence:
                 generation=fact.generation,
                 power_state=state,
                 after=fact.after if isinstance(fact, GuestSeen) else fact.number,
+                rescued=fact.rescued if isinstance(fact, GuestSeen) else isinstance(fact, GuestRescued),
             )
 
     async def _report_once(self) -> list[GuestState]:

@@ -7,7 +7,7 @@ acts on a higher one. Facts echo the pair, so that an actor drops the answers of
 
 from typing import Literal
 
-from protocol.guest import GuestSpec, GuestState, HostInventory, PowerState
+from protocol.guest import GuestImage, GuestSpec, GuestState, HostInventory, PowerState
 from protocol.message import Message
 
 
@@ -62,6 +62,28 @@ class ResumeGuest(GuestCommand, frozen=True, tag="instance.resume_guest"):
     """Go on from the saved memory, also after the host restarted. Answered by GuestStarted."""
 
 
+class RescueGuest(GuestCommand, frozen=True, tag="instance.rescue_guest"):
+    """Cut the power and boot ``image`` with the guest's own disk beside it. Answered by GuestRescued.
+
+    The rescue disk is the first one and the guest's own the second; with ``own_first`` the guest's own
+    keeps its place and the rescue disk, behind it, is booted from all the same.
+    """
+
+    spec: GuestSpec
+    image: GuestImage
+    own_first: bool = False
+
+
+class UnrescueGuest(GuestCommand, frozen=True, tag="instance.unrescue_guest"):
+    """End the rescue; boot from the guest's own disk unless ``stay_off``.
+
+    Answered by GuestStarted or GuestStopped.
+    """
+
+    spec: GuestSpec
+    stay_off: bool = False
+
+
 class DestroyGuest(GuestCommand, frozen=True, tag="instance.destroy_guest"):
     """Remove the guest and all it stored; leave a tombstone. Answered by GuestDestroyed.
 
@@ -111,6 +133,10 @@ class GuestSuspended(GuestFact, frozen=True, tag="host.guest_suspended"):
     """The guest's memory is on the host's disk, the guest is off."""
 
 
+class GuestRescued(GuestFact, frozen=True, tag="host.guest_rescued"):
+    """The rescue system runs."""
+
+
 class GuestDestroyed(GuestFact, frozen=True, tag="host.guest_destroyed"):
     """Nothing of the guest is left but the journal's tombstone."""
 
@@ -128,6 +154,7 @@ class GuestSeen(GuestFact, frozen=True, tag="host.guest_seen"):
     after: int = 0
     session: str = ""
     sight: int = 0
+    rescued: bool = False
 
 
 class GuestFailed(GuestFact, frozen=True, tag="host.guest_failed"):

@@ -68,7 +68,8 @@ class GuestState(Struct, frozen=True, kw_only=True):
     """A guest as the hypervisor has it now. ``generation`` is the one it was made with.
 
     ``after`` is the number of the last command to it that was over when this was seen: it orders what
-    is reported unasked among the answers to commands. Agents fill it in.
+    is reported unasked among the answers to commands. Agents fill it in. ``rescued``: what runs, or would,
+    is the rescue system.
     """
 
     instance: str
@@ -76,6 +77,7 @@ class GuestState(Struct, frozen=True, kw_only=True):
     power_state: PowerState
     reason: str = ""
     after: int = 0
+    rescued: bool = False
 
 
 class HostInventory(Struct, frozen=True, kw_only=True):

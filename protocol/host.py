@@ -70,6 +70,7 @@ class HostFound(Message, frozen=True, tag="hostactor.guest_found"):
     after: int = 0
     session: str = ""
     sight: int = 0
+    rescued: bool = False
 
 
 class TellAgain(Message, frozen=True, tag="instance.tell_again"):

@@ -104,6 +104,17 @@ class ResumeInstance(Command, frozen=True, tag="gateway.resume_instance"):
     """Go on after a suspension."""
 
 
+class RescueInstance(Command, frozen=True, tag="gateway.rescue_instance"):
+    """Boot from ``image``, the instance's own when None, with the instance's disk beside it."""
+
+    image: GuestImage | None = None
+    own_first: bool = False
+
+
+class UnrescueInstance(Command, frozen=True, tag="gateway.unrescue_instance"):
+    """Boot from the instance's own disk again."""
+
+
 class UpdateInstance(Command, frozen=True, tag="gateway.update_instance"):
     """Change what has no effect on the guest. ``None``: leave as it is.
 

@@ -127,6 +127,7 @@ def _found(instance: str, generation: int, guest: GuestState | None, report: Hos
         after=guest.after if guest else 0,
         session=report.session,
         sight=report.sequence,
+        rescued=guest is not None and guest.rescued,
     )
     return Send(address("instance", instance), found)
 

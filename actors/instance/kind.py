@@ -10,6 +10,7 @@ from actors.instance.operations.delete import DELETE
 from actors.instance.operations.look import as_seen
 from actors.instance.operations.pause import PAUSE, UNPAUSE
 from actors.instance.operations.reboot import REBOOT, REBOOT_HARD
+from actors.instance.operations.rescue import RESCUE, UNRESCUE
 from actors.instance.operations.start import START
 from actors.instance.operations.stop import STOP
 from actors.instance.operations.suspend import RESUME, SUSPEND
@@ -35,7 +36,9 @@ from protocol.message import Message
 from protocol.scheduling import PlacementProposed
 
 _SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
-"""Where the guest is what the hypervisor says, and where metadata and tags may be changed."""
+"""Where metadata and tags may be changed."""
+_AS_SEEN: Final = _SETTLED | {V.RESCUED}
+"""Where an idle instance is what the hypervisor says of its guest."""
 _UNLOCKED = (CreateInstance, LockInstance, UnlockInstance, ReadConsole, UpdateInstance)
 _NO_GUEST = (*_UNLOCKED[:3], UpdateInstance, DeleteInstance)
 
@@ -100,7 +103,7 @@ def _outdated(vm: Instance, seen: GuestSeen | HostFound) -> bool:
 
 def _now_seen(vm: Instance, seen: GuestSeen | HostFound) -> Instance:
     vm = vm.but(heard=max(vm.heard, seen.after), session=seen.session, sight=seen.sight)
-    return as_seen(vm, seen.power_state, exists=seen.exists, reason=seen.reason)
+    return as_seen(vm, seen)
 
 
 def notice(vm: Instance, seen: GuestSeen) -> Step[Instance]:
@@ -117,8 +120,9 @@ def notice_report(vm: Instance, found: HostFound) -> Step[Instance]:
 
 def idle(vm: Instance, seen: GuestSeen | HostFound) -> bool:
     """Nothing runs, the guest is ours to speak of, and what is seen differs."""
-    settled = vm.task is None and vm.vm_state in _SETTLED
-    return settled and (seen.power_state is not vm.power_state or not seen.exists)
+    settled = vm.task is None and vm.vm_state in _AS_SEEN
+    differs = seen.power_state is not vm.power_state or seen.rescued is not (vm.vm_state is V.RESCUED)
+    return settled and (differs or not seen.exists)
 
 
 def busy(vm: Instance, _: GuestSeen | HostFound) -> bool:
@@ -229,7 +233,20 @@ INSTANCE: Kind[Instance] = Kind(
     name="instance",
     state=Instance,
     births={CreateInstance: born},
-    operations=(CREATE, DELETE, START, STOP, REBOOT, REBOOT_HARD, PAUSE, UNPAUSE, SUSPEND, RESUME),
+    operations=(
+        CREATE,
+        DELETE,
+        START,
+        STOP,
+        REBOOT,
+        REBOOT_HARD,
+        PAUSE,
+        UNPAUSE,
+        SUSPEND,
+        RESUME,
+        RESCUE,
+        UNRESCUE,
+    ),
     life=LIFE,
     settled=lambda vm: vm.vm_state.value,
     guard=guard,

@@ -30,6 +30,7 @@ class V(StrEnum):
     PAUSED = "paused"
     STOPPED = "stopped"
     SUSPENDED = "suspended"
+    RESCUED = "rescued"
     DELETED = "deleted"
     ERROR = "error"
 
@@ -52,6 +53,9 @@ class T(StrEnum):
     UNPAUSING = "unpausing"
     SUSPENDING = "suspending"
     RESUMING = "resuming"
+    RESCUING = "rescuing"
+    RESCUE_UNDOING = "rescue_undoing"
+    UNRESCUING = "unrescuing"
     LOOKING = "looking"
 
 

@@ -22,6 +22,7 @@ SHOWN: Final = {
     T.CLEARING: "spawning",
     T.DELETING_AGAIN: "deleting",
     T.RELEASING: "deleting",
+    T.RESCUE_UNDOING: "rescuing",
 }
 """Task states the API has no word for, and the word that says most nearly the same."""
 
@@ -31,6 +32,7 @@ _DEFAULT: Final = {
     V.STOPPED: "SHUTOFF",
     V.PAUSED: "PAUSED",
     V.SUSPENDED: "SUSPENDED",
+    V.RESCUED: "RESCUE",
     V.ERROR: "ERROR",
     V.DELETED: "DELETED",
 }

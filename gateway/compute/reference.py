@@ -80,17 +80,23 @@ def embedded(row: FlavorRow) -> Flavor:
     )
 
 
-async def find_image(
-    connection: Connection, caller: Caller, ident: str, wanted: Flavor
-) -> tuple[GuestImage, dict[str, str]]:
-    """The image of a new server and its properties. Raises Problem 400 or 403."""
+class UsableImage(Struct, frozen=True):
+    """An active image that the caller may see: as a guest gets it, its owner's properties, its demands."""
+
+    guest: GuestImage
+    properties: dict[str, str]
+    min_disk: int
+    min_ram: int
+
+
+async def usable_image(connection: Connection, caller: Caller, ident: str) -> UsableImage:
+    """The image, to make or to rescue a server with. Raises Problem 400."""
     row = await image(connection, ident, Viewer(caller.project_id, caller.is_admin))
     if row is None:
         raise Problem(400, "Can not find requested image")
     if row.status != "active":
         raise Problem(400, f"Image {ident} is not active.")
     view = msgspec.json.decode(row.view, type=_ImageView)
-    _fits(view, row.size_bytes or 0, wanted, admin=caller.is_admin)
     made = GuestImage(
         image=row.id,
         url=f"/image/v2/images/{row.id}/file",
@@ -98,7 +104,16 @@ async def find_image(
         size_bytes=row.size_bytes or 0,
         disk_format=view.disk_format or "raw",
     )
-    return made, properties_in(row.view)
+    return UsableImage(made, properties_in(row.view), view.min_disk, view.min_ram)
+
+
+async def find_image(
+    connection: Connection, caller: Caller, ident: str, wanted: Flavor
+) -> tuple[GuestImage, dict[str, str]]:
+    """The image of a new server and its properties. Raises Problem 400 or 403."""
+    found = await usable_image(connection, caller, ident)
+    _fits(found, wanted, admin=caller.is_admin)
+    return found.guest, found.properties
 
 
 def properties_in(view: str) -> dict[str, str]:
@@ -109,17 +124,18 @@ def properties_in(view: str) -> dict[str, str]:
     }
 
 
-def _fits(view: _ImageView, size_bytes: int, wanted: Flavor, *, admin: bool) -> None:
-    if view.min_ram > wanted.memory_mib:
+def _fits(found: UsableImage, wanted: Flavor, *, admin: bool) -> None:
+    size_bytes = found.guest.size_bytes
+    if found.min_ram > wanted.memory_mib:
         raise Problem(400, "Flavor's memory is too small for requested image.")
     if wanted.disk_gib == 0:
         if not admin:
             raise Problem(403, "Only volume-backed servers are allowed for flavors with zero disk.")
         return
-    if size_bytes > wanted.disk_gib * _GIB or view.min_disk > wanted.disk_gib:
+    if size_bytes > wanted.disk_gib * _GIB or found.min_disk > wanted.disk_gib:
         message = (
             f"Flavor's disk is too small for requested image. Flavor disk is {wanted.disk_gib * _GIB} bytes, "
-            f"image is {size_bytes} bytes, its minimum {view.min_disk * _GIB} bytes."
+            f"image is {size_bytes} bytes, its minimum {found.min_disk * _GIB} bytes."
         )
         raise Problem(400, message)
 

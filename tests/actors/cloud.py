@@ -26,6 +26,7 @@ from protocol.agent import (
     GuestFailed,
     GuestPaused,
     GuestProgress,
+    GuestRescued,
     GuestSeen,
     GuestStarted,
     GuestStopped,
@@ -33,9 +34,11 @@ from protocol.agent import (
     HostReport,
     LookAtGuest,
     PauseGuest,
+    RescueGuest,
     SpawnGuest,
     StopGuest,
     SuspendGuest,
+    UnrescueGuest,
 )
 from protocol.command import Command, Tick
 from protocol.guest import GuestState, PowerState
@@ -56,7 +59,20 @@ _AFTER: Final = {
     PauseGuest: PowerState.PAUSED,
     SuspendGuest: PowerState.SUSPENDED,
 }
-_FACTS: Final = {StopGuest: GuestStopped, PauseGuest: GuestPaused, SuspendGuest: GuestSuspended}
+_FACTS: Final = {
+    StopGuest: GuestStopped,
+    PauseGuest: GuestPaused,
+    SuspendGuest: GuestSuspended,
+    RescueGuest: GuestRescued,
+}
+
+
+class Guest(Struct, frozen=True):
+    """What an agent has of an instance: of which generation, in which state, and whether it is rescued."""
+
+    generation: int
+    power: PowerState
+    rescued: bool = False
 
 
 class Letter(Struct, frozen=True):
@@ -74,7 +90,7 @@ class Agent:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.guests: dict[str, tuple[int, PowerState]] = {}
+        self.guests: dict[str, Guest] = {}
         self.last: dict[str, tuple[tuple[int, int], GuestFact]] = {}
         self.sight = 0
         self.cannot_spawn = False
@@ -98,24 +114,36 @@ class Agent:
         if isinstance(order, DestroyGuest):
             self.guests.pop(name, None)
             return GuestDestroyed(instance=name, generation=generation, number=number)
-        self.guests[name] = (generation, _AFTER.get(type(order), PowerState.RUNNING))
-        return _FACTS.get(type(order), GuestStarted)(instance=name, generation=generation, number=number)
+        off = isinstance(order, UnrescueGuest) and order.stay_off
+        power = PowerState.SHUTDOWN if off else _AFTER.get(type(order), PowerState.RUNNING)
+        rescued = isinstance(order, RescueGuest) or (
+            isinstance(order, StopGuest | PauseGuest) and there is not None and there.rescued
+        )
+        self.guests[name] = Guest(generation, power, rescued)
+        kind = GuestStopped if off else _FACTS.get(type(order), GuestStarted)
+        return kind(instance=name, generation=generation, number=number)
 
     def see(self, name: str, generation: int, number: int) -> GuestSeen:
         """What there is now."""
-        power = self.guests.get(name, (0, PowerState.NOSTATE))[1]
+        guest = self.guests.get(name, Guest(0, PowerState.NOSTATE))
         after = number or self.last[name][0][1]
         self.sight += 1
         return GuestSeen(
-            instance=name, generation=generation, number=number, power_state=power,
-            exists=name in self.guests, after=after, session=SESSION, sight=self.sight,
+            instance=name, generation=generation, number=number, power_state=guest.power,
+            exists=name in self.guests, after=after, session=SESSION, sight=self.sight, rescued=guest.rescued,
         )  # fmt: skip
 
     def report(self) -> HostReport:
         self.sight += 1
         guests = tuple(
-            GuestState(instance=name, generation=made, power_state=power, after=self.last[name][0][1])
-            for name, (made, power) in self.guests.items()
+            GuestState(
+                instance=name,
+                generation=guest.generation,
+                power_state=guest.power,
+                after=self.last[name][0][1],
+                rescued=guest.rescued,
+            )
+            for name, guest in self.guests.items()
         )
         return HostReport(session=SESSION, inventory=ROOM, guests=guests, sequence=self.sight)
 
@@ -255,7 +283,7 @@ class Cloud:
             assert len(where) <= 1, f"{vm.id} is on {where}"
             for host_id in where:
                 places = {(p.host, p.generation) for p in vm.placements if p.spawned}
-                made = self.agents[host_id].guests[vm.id][0]
+                made = self.agents[host_id].guests[vm.id].generation
                 assert (host_id, made) in places, "a guest nobody knows of"
         self._check_quota()
 
@@ -325,13 +353,14 @@ class Cloud:
         for vm in self.instances():
             if vm.life != GONE and vm.launched_at is not None:
                 assert vm.here is not None
-                _, power = self.agents[vm.here.host].guests[vm.id]
-                assert (vm.vm_state, vm.power_state) == (SETTLED[power], power)
+                guest = self.agents[vm.here.host].guests[vm.id]
+                settled = V.RESCUED if guest.rescued else SETTLED[guest.power]
+                assert (vm.vm_state, vm.power_state) == (settled, guest.power)
 
 
 def said_of(fact: GuestFact | None) -> list[GuestFact]:
     """What an agent says with its answer: of what may take long it tells how it goes on."""
-    if not isinstance(fact, GuestStarted | GuestSuspended):
+    if not isinstance(fact, GuestStarted | GuestSuspended | GuestRescued):
         return [] if fact is None else [fact]
     name, generation, number = fact.instance, fact.generation, fact.number
     progress = GuestProgress(
@@ -353,7 +382,7 @@ def _check_instance(vm: Instance) -> None:
         assert not vm.placements
         assert vm.vm_state is V.DELETED
     deleting = vm.task is not None and vm.task.name == "delete"
-    if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED} and not deleting:
+    if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED, V.RESCUED} and not deleting:
         assert vm.here is not None
         assert vm.here.spawned
 

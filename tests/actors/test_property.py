@@ -34,12 +34,14 @@ from protocol.instance import (
     LockInstance,
     PauseInstance,
     RebootInstance,
+    RescueInstance,
     ResumeInstance,
     StartInstance,
     StopInstance,
     SuspendInstance,
     UnlockInstance,
     UnpauseInstance,
+    UnrescueInstance,
     UpdateInstance,
 )
 from protocol.project import QuotaLimits, ReserveQuota
@@ -50,7 +52,7 @@ INSTANCES_MAX = 6
 LIMITS = QuotaLimits(instances=5, cores=20, memory_mib=51200)
 COMMANDS: list[type[Command]] = [
     StartInstance, StopInstance, RebootInstance, HardRebootInstance, PauseInstance, UnpauseInstance,
-    SuspendInstance, ResumeInstance,
+    SuspendInstance, ResumeInstance, RescueInstance, UnrescueInstance,
     LockInstance, UnlockInstance, UpdateInstance, DeleteInstance,
 ]  # fmt: skip
 FORGED: list[type[GuestFact]] = [GuestStarted, GuestStopped, GuestDestroyed, GuestFailed]
@@ -219,9 +221,8 @@ class ActorsUnderAnyOrder(RuleBasedStateMachine):
     def a_guest_moves_by_itself(self, pick: int, power: PowerState) -> None:
         running = [(agent, name) for agent in self.cloud.agents.values() for name in agent.guests]
         agent, name = running[pick % len(running)]
-        generation = agent.guests[name][0]
-        agent.guests[name] = (generation, power)
-        seen = replace(agent.see(name, generation, 0), reason="itself")
+        agent.guests[name] = replace(agent.guests[name], power=power)
+        seen = replace(agent.see(name, agent.guests[name].generation, 0), reason="itself")
         self.cloud.mail.append(Letter(address("instance", name), address("agent", agent.host), seen))
 
     # What must be so

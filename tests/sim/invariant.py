@@ -99,7 +99,7 @@ def _doubled(world: World, operation: str) -> bool:
     )
 
 
-SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
+SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED, V.RESCUED})
 
 
 def _placements(rest: Rest) -> Iterator[Finding]:
@@ -137,7 +137,8 @@ def _guests(rest: Rest) -> Iterator[Finding]:
                     f"{guest.generation}, not {generation}",
                     subject,
                 )
-            if vm.vm_state in SETTLED and guest.power_state != vm.power_state:
+            rescued = vm.vm_state is V.RESCUED
+            if vm.vm_state in SETTLED and (guest.power_state, guest.rescued) != (vm.power_state, rescued):
                 yield "records say what runs", f"{vm.vm_state} {vm.power_state.name}: {guest}", subject
     for (host, ident), (_, vm) in expected.items():
         if vm.vm_state in SETTLED and (host, ident) not in there:

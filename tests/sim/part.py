@@ -119,9 +119,9 @@ class SimHost(SimulatedHost):
         self._hypervisor = hypervisor
         self._content = content
 
-    def define(self, spec: GuestSpec) -> Any:
+    def define(self, spec: GuestSpec, rescue_image: str = "") -> Any:
         self._journaled("define", spec.instance, spec.generation)
-        guest = super().define(spec)
+        guest = super().define(spec, rescue_image)
         self._tell(spec.instance, "defined")
         return guest
 

@@ -65,11 +65,12 @@ class Life(NamedTuple):
     """Several turns made it at once: what it was in between nobody recorded."""
 
 
-_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
+_SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED, V.RESCUED})
 _AT_WORK: Final = frozenset(
     {
         *(T.SPAWNING, T.POWERING_ON, T.POWERING_OFF, T.REBOOTING, T.REBOOTING_HARD),
         *(T.PAUSING, T.UNPAUSING, T.SUSPENDING, T.RESUMING),
+        *(T.RESCUING, T.RESCUE_UNDOING, T.UNRESCUING),
     }
 )
 

@@ -23,12 +23,14 @@ from protocol.instance import (
     HardRebootInstance,
     PauseInstance,
     RebootInstance,
+    RescueInstance,
     ResumeInstance,
     ServerRequest,
     StartInstance,
     StopInstance,
     SuspendInstance,
     UnpauseInstance,
+    UnrescueInstance,
 )
 from protocol.project import QuotaLimits, ReserveQuota
 from store.kinds import TABLES
@@ -61,10 +63,20 @@ ACTIONS: Final[tuple[tuple[type[Command], float], ...]] = (
     (UnpauseInstance, 2.0),
     (SuspendInstance, 1.5),
     (ResumeInstance, 1.5),
+    (RescueInstance, 1.0),
+    (UnrescueInstance, 1.0),
     (DeleteInstance, 0.8),
 )
 FITTING: Final[dict[str, tuple[type[Command], ...]]] = {
-    "active": (StopInstance, RebootInstance, HardRebootInstance, PauseInstance, SuspendInstance),
+    "active": (
+        StopInstance,
+        RebootInstance,
+        HardRebootInstance,
+        PauseInstance,
+        SuspendInstance,
+        RescueInstance,
+    ),
+    "rescued": (UnrescueInstance,),
     "stopped": (StartInstance, HardRebootInstance),
     "suspended": (ResumeInstance, ResumeInstance, HardRebootInstance),
     "paused": (UnpauseInstance, UnpauseInstance, HardRebootInstance),
@@ -167,7 +179,7 @@ class Tenants:
             name=f"vm{len(self.instances)}",
             hostname=f"vm{len(self.instances)}",
             flavor=chance.choices(FLAVORS, (5, 2, 1))[0],
-            image=IMAGE if chance.random() < 0.5 else None,
+            image=IMAGE if chance.random() < 0.7 else None,
         )
         then = CreateInstance(by=by, instance=instance, request=request)
         self._ask(

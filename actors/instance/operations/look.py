@@ -10,6 +10,7 @@ from actors.turn import Step, words
 from protocol.agent import GuestSeen, LookAtGuest
 from protocol.errors import StepFailed
 from protocol.guest import PowerState
+from protocol.host import HostFound
 
 SETTLED = {
     PowerState.RUNNING: V.ACTIVE,
@@ -28,8 +29,7 @@ def look(vm: Instance, failed: StepFailed) -> Step[Instance]:
 
 def settle(vm: Instance, seen: GuestSeen) -> Step[Instance]:
     """Be what the hypervisor has; a guest that has vanished is an error."""
-    vm = vm.but(heard=max(vm.heard, seen.after))
-    return as_seen(vm, seen.power_state, exists=seen.exists, reason=seen.reason), []
+    return as_seen(vm.but(heard=max(vm.heard, seen.after)), seen), []
 
 
 def asked(vm: Instance, seen: GuestSeen) -> bool:
@@ -37,17 +37,18 @@ def asked(vm: Instance, seen: GuestSeen) -> bool:
     return vm.task is not None and seen.number == vm.task.number
 
 
-def as_seen(vm: Instance, power: PowerState, *, exists: bool, reason: str) -> Instance:
+def as_seen(vm: Instance, seen: GuestSeen | HostFound) -> Instance:
     """The instance with vm_state and power_state as the hypervisor has them."""
-    if not exists:
+    power = seen.power_state
+    if not seen.exists:
         fault = Fault(
             500, "The guest is no longer on its host; a hard reboot or rebuild repairs it.", vm.updated_at
         )
         return vm.but(vm_state=V.ERROR, power_state=PowerState.NOSTATE, fault=fault)
     if power is PowerState.CRASHED:
-        fault = Fault(500, f"The guest stopped unexpectedly ({words(reason)}).", vm.updated_at)
+        fault = Fault(500, f"The guest stopped unexpectedly ({words(seen.reason)}).", vm.updated_at)
         vm = vm.but(fault=fault)
-    return vm.but(vm_state=SETTLED.get(power, V.ERROR), power_state=power)
+    return vm.but(vm_state=V.RESCUED if seen.rescued else SETTLED.get(power, V.ERROR), power_state=power)
 
 
 def unknown(vm: Instance, failed: StepFailed) -> Step[Instance]:

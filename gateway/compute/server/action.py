@@ -13,16 +13,16 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from gateway.body import decoded
-from gateway.compute.idempotency import begun_before
 from gateway.compute.query import minor
 from gateway.compute.schema import NEWEST, OLDEST, check
-from gateway.compute.server.argument import ConsoleArgument, LockArgument, RebootArgument
+from gateway.compute.server.argument import ConsoleArgument, LockArgument, RebootArgument, RescueArgument
+from gateway.compute.server.begin import begin
 from gateway.compute.server.console import console_output
 from gateway.compute.server.find import server_of
+from gateway.compute.server.rescue import rescue
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from protocol.command import Command
-from protocol.ids import address
 from protocol.instance import (
     DeleteInstance,
     HardRebootInstance,
@@ -35,6 +35,7 @@ from protocol.instance import (
     SuspendInstance,
     UnlockInstance,
     UnpauseInstance,
+    UnrescueInstance,
 )
 from store.server import ServerRow
 
@@ -76,6 +77,8 @@ ACTIONS: Final[dict[str, Action]] = {
     "unpause": _plain(UnpauseInstance),
     "suspend": _plain(SuspendInstance),
     "resume": _plain(ResumeInstance),
+    "rescue": Action(argument=RescueArgument | None, answers=rescue, status=200),
+    "unrescue": _plain(UnrescueInstance),
     "lock": Action(argument=LockArgument | None, says=_lock),
     "unlock": _plain(UnlockInstance),
     "forceDelete": _plain(DeleteInstance),
@@ -103,7 +106,6 @@ NOT_YET: Final[dict[str, tuple[int, int]]] = {
     "removeFixedIp": (OLDEST, 43),
     "removeFloatingIp": (OLDEST, 43),
     "removeSecurityGroup": (OLDEST, NEWEST),
-    "rescue": (OLDEST, NEWEST),
     "resetNetwork": (OLDEST, NEWEST),
     "resize": (OLDEST, NEWEST),
     "restore": (OLDEST, NEWEST),
@@ -111,7 +113,6 @@ NOT_YET: Final[dict[str, tuple[int, int]]] = {
     "shelve": (OLDEST, NEWEST),
     "shelveOffload": (OLDEST, NEWEST),
     "trigger_crash_dump": (17, NEWEST),
-    "unrescue": (OLDEST, NEWEST),
     "unshelve": (OLDEST, NEWEST),
 }
 """Actions of the API that this cloud does not do yet, and the minor versions that have them."""
@@ -152,7 +153,5 @@ async def act(request: Request) -> Response:
     if action.answers is not None:
         return await action.answers(request, row, argument)
     if action.says is not None:
-        operation = request.operation()
-        if not await begun_before(request, operation, "instance"):
-            await request.command(address("instance", row.id), action.says(request, argument), operation)
+        await begin(request, row, action.says(request, argument))
     return Response(status=action.status)

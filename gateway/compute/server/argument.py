@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
-from gateway.compute.schema import Body, since
+from gateway.compute.schema import Body, Uuid, since
 
 _Lines: TypeAlias = Annotated[int, Meta(ge=-1)] | Annotated[str, Meta(pattern=r"\A(-1|[0-9]{1,9})\Z")]
 
@@ -21,6 +21,13 @@ class LockArgument(Body, frozen=True):
     locked_reason: Annotated[Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType, since(73)] = (
         UNSET
     )
+
+
+class RescueArgument(Body, frozen=True):
+    """``rescue``; null will do."""
+
+    admin_pass: Annotated[str, Meta(max_length=255)] | UnsetType = field(name="adminPass", default=UNSET)
+    rescue_image_ref: Uuid | UnsetType = UNSET
 
 
 class ConsoleArgument(Body, frozen=True):

@@ -36,11 +36,16 @@ class Hardware(Struct, frozen=True, kw_only=True):
 
 
 class DomainPaths(Struct, frozen=True, kw_only=True):
-    """The files of one guest, absolute. ``config_drive`` '' means it has none."""
+    """The files of one guest, absolute; '' means it has none.
+
+    With a ``rescue_disk`` that is booted from. It is the first disk; ``own_first``: the one behind.
+    """
 
     disk: str
     config_drive: str
     console_log: str
+    rescue_disk: str = ""
+    own_first: bool = False
 
 
 def domain_name(instance: str) -> str:
@@ -53,7 +58,7 @@ def domain_xml(spec: GuestSpec, hardware: Hardware, paths: DomainPaths) -> str:
     domain = ET.Element("domain", type=hardware.virt_type)
     _add(domain, "name", domain_name(spec.instance))
     _add(domain, "uuid", spec.instance)
-    _add_metadata(domain, spec)
+    _add_metadata(domain, spec, rescued=bool(paths.rescue_disk))
     _add(domain, "memory", str(spec.memory_mib), unit="MiB")
     _add(domain, "vcpu", str(spec.vcpus))
     _add_system(domain, spec, hardware)
@@ -89,17 +94,27 @@ def generation_of(metadata: str) -> int:
         return 0
 
 
+def is_rescued(metadata: str) -> bool:
+    """Whether the definition with this metadata is that of the rescue system."""
+    try:
+        return ET.fromstring(metadata).find("rescued") is not None  # noqa: S314  written by us
+    except ET.ParseError:
+        return False
+
+
 def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
     element = ET.SubElement(parent, tag, attributes)
     element.text = text
     return element
 
 
-def _add_metadata(domain: ET.Element, spec: GuestSpec) -> None:
+def _add_metadata(domain: ET.Element, spec: GuestSpec, *, rescued: bool) -> None:
     """Whose guest this is: it comes back with the domain after any restart."""
     instance = _add(_add(domain, "metadata"), f"{{{NAMESPACE}}}instance")
     _add(instance, f"{{{NAMESPACE}}}generation", str(spec.generation))
     _add(instance, f"{{{NAMESPACE}}}project", spec.project)
+    if rescued:
+        _add(instance, f"{{{NAMESPACE}}}rescued")
 
 
 def _add_system(domain: ET.Element, spec: GuestSpec, hardware: Hardware) -> None:
@@ -115,7 +130,6 @@ def _add_system(domain: ET.Element, spec: GuestSpec, hardware: Hardware) -> None
         _add(system, "entry", value, name=name)
     os = _add(domain, "os")
     _add(os, "type", "hvm", arch="x86_64", machine=hardware.machine)
-    _add(os, "boot", dev="hd")
     _add(os, "smbios", mode="sysinfo")
     features = _add(domain, "features")
     _add(features, "acpi")
@@ -130,10 +144,16 @@ def _add_system(domain: ET.Element, spec: GuestSpec, hardware: Hardware) -> None
 
 
 def _add_disks(devices: ET.Element, paths: DomainPaths, disk_cache: str) -> None:
-    disk = _add(devices, "disk", type="file", device="disk")
-    _add(disk, "driver", name="qemu", type="qcow2", cache=disk_cache, discard="unmap")
-    _add(disk, "source", file=paths.disk)
-    _add(disk, "target", dev="vda", bus="virtio")
+    files = [paths.disk]
+    if paths.rescue_disk:
+        files.insert(1 if paths.own_first else 0, paths.rescue_disk)
+    for file, name in zip(files, ("vda", "vdb"), strict=False):
+        disk = _add(devices, "disk", type="file", device="disk")
+        _add(disk, "driver", name="qemu", type="qcow2", cache=disk_cache, discard="unmap")
+        _add(disk, "source", file=file)
+        _add(disk, "target", dev=name, bus="virtio")
+        if file == (paths.rescue_disk or paths.disk):
+            _add(disk, "boot", order="1")
     if not paths.config_drive:
         return
     drive = _add(devices, "disk", type="file", device="cdrom")

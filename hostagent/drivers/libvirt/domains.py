@@ -9,7 +9,7 @@ from typing import Final
 import libvirt
 
 from hostagent.driver import DriverError
-from hostagent.drivers.libvirt.domain_xml import NAMESPACE, generation_of
+from hostagent.drivers.libvirt.domain_xml import NAMESPACE, generation_of, is_rescued
 from protocol.guest import GuestState, PowerState
 
 _POWER: Final = {
@@ -230,4 +230,5 @@ def _state(domain: libvirt.virDomain) -> GuestState | None:
         generation=generation_of(metadata),
         power_state=power,
         reason=_REASONS.get((state, reason), ""),
+        rescued=is_rescued(metadata),
     )

@@ -200,6 +200,30 @@ class LibvirtDriver:
             await self._connection.call_long(domains.restore, instance)
             return await self._state(instance)
 
+    async def rescue(
+        self, spec: GuestSpec, image: GuestImage, progress: Progress, *, own_first: bool
+    ) -> GuestState:
+        async with self._at_work(spec.instance) as folder:
+            state = await self._of_generation(spec)
+            if not (state.rescued and domains.is_on(state)):
+                base = await self._image(image, progress)
+                await self._connection.call(domains.power_off, spec.instance)
+                await in_thread(None, folder.make, spec, image.image)
+                await make_overlay(base, image.disk_format, folder.rescue_disk, 0)
+                await self._boot(spec, folder, rescue=True, own_first=own_first)
+            return await self._state(spec.instance)
+
+    async def unrescue(self, spec: GuestSpec, *, stay_off: bool) -> GuestState:
+        async with self._at_work(spec.instance) as folder:
+            state = await self._of_generation(spec)
+            if state.rescued or domains.is_on(state) is stay_off:
+                await self._connection.call(domains.power_off, spec.instance)
+                await self._define(spec, folder)
+            await in_thread(None, folder.make, spec)
+            if not stay_off:
+                await self._power_on(spec.instance)
+            return await self._state(spec.instance)
+
     async def destroy(self, instance: str) -> None:
         async with self._at_work(instance) as folder:
             await self._remove(instance, folder)
@@ -261,8 +285,16 @@ class LibvirtDriver:
                 raise
         return await self._images.path_of(image, progress)
 
-    async def _boot(self, spec: GuestSpec, folder: GuestFolder) -> None:
+    async def _boot(
+        self, spec: GuestSpec, folder: GuestFolder, *, rescue: bool = False, own_first: bool = False
+    ) -> None:
         """Define as the specification says now, and power on."""
+        await self._define(spec, folder, rescue=rescue, own_first=own_first)
+        await self._power_on(spec.instance)
+
+    async def _define(
+        self, spec: GuestSpec, folder: GuestFolder, *, rescue: bool = False, own_first: bool = False
+    ) -> None:
         with_drive = spec.config_drive or self._settings.force_config_drive
         if with_drive:
             await in_thread(None, lambda: folder.write_config_drive(config_drive(spec)))
@@ -270,10 +302,16 @@ class LibvirtDriver:
             disk=str(folder.disk),
             config_drive=str(folder.config_drive) if with_drive else "",
             console_log=str(folder.console_log),
+            rescue_disk=str(folder.rescue_disk) if rescue else "",
+            own_first=own_first,
         )
         await self._connection.call(domains.define, domain_xml(spec, self._ready(), paths))
+        if not rescue:
+            await in_thread(None, folder.remove_rescue)
+
+    async def _power_on(self, instance: str) -> None:
         async with self._boots:
-            await self._connection.call(domains.power_on, spec.instance)
+            await self._connection.call(domains.power_on, instance)
 
     async def _ask_to_go_off(self, instance: str, timeout_s: float, retry_s: float) -> None:
         """Press the power button every ``retry_s`` until the guest is off or ``timeout_s`` has passed."""

@@ -31,6 +31,7 @@ class Note(Struct, frozen=True, kw_only=True):
     instance: str
     generation: int
     image: str
+    rescue_image: str = ""
 
 
 class GuestFolder:
@@ -41,13 +42,16 @@ class GuestFolder:
             raise DriverError("unsupported", "The instance's id is not a UUID.")
         self.path = instances / instance
         self.disk = self.path / "disk.qcow2"
+        self.rescue_disk = self.path / "rescue.qcow2"
         self.config_drive = self.path / "config.iso"
         self.console_log = self.path / "console.log"
 
-    def make(self, spec: GuestSpec) -> None:
+    def make(self, spec: GuestSpec, rescue_image: str = "") -> None:
         """Make the folder, if need be, and write the note."""
         image = spec.image.image if spec.image else ""
-        note = Note(instance=spec.instance, generation=spec.generation, image=image)
+        note = Note(
+            instance=spec.instance, generation=spec.generation, image=image, rescue_image=rescue_image
+        )
         with stored():
             self.path.mkdir(parents=True, exist_ok=True)
             _write(self.path / _NOTE, msgspec.json.encode(note))
@@ -63,6 +67,11 @@ class GuestFolder:
             return msgspec.json.decode((self.path / _NOTE).read_bytes(), type=Note)
         except (OSError, msgspec.DecodeError):
             return None
+
+    def remove_rescue(self) -> None:
+        """Remove the rescue system's disk, if there is one."""
+        with stored():
+            self.rescue_disk.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove everything; succeeds when nothing is there."""
@@ -132,7 +141,9 @@ def folders(instances: Path) -> list[GuestFolder]:
 def images_in_use(instances: Path) -> set[str] | None:
     """Ids of the images that guests' disks are overlays of; None when one guest's note is unreadable."""
     notes = [folder.note() for folder in folders(instances)]
-    return None if None in notes else {note.image for note in notes if note is not None}
+    if None in notes:
+        return None
+    return {image for note in notes if note is not None for image in (note.image, note.rescue_image)}
 
 
 def _write(path: Path, data: bytes) -> None:

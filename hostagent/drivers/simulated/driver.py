@@ -163,6 +163,28 @@ class SimulatedDriver:
                 self.host.power_on(instance)
             return self._state(instance)
 
+    async def rescue(
+        self,
+        spec: GuestSpec,
+        image: GuestImage,
+        progress: Progress,
+        *,
+        own_first: bool,  # noqa: ARG002  no guest here looks at its disks
+    ) -> GuestState:
+        async with self._locks.hold(spec.instance), self._verb("rescue", spec.instance):
+            guest = self._of_generation(spec)
+            if not (guest.is_on and guest.rescue_image):
+                await self._fetch(image, progress)
+                await self._boot_anew(spec, "rescue", image.image)
+            return self._state(spec.instance)
+
+    async def unrescue(self, spec: GuestSpec, *, stay_off: bool) -> GuestState:
+        async with self._locks.hold(spec.instance), self._verb("unrescue", spec.instance):
+            guest = self._of_generation(spec)
+            if guest.rescue_image or guest.is_on is stay_off:
+                await self._boot_anew(spec, "unrescue", stay_off=stay_off)
+            return self._state(spec.instance)
+
     async def destroy(self, instance: str) -> None:
         async with self._locks.hold(instance), self._verb("destroy", instance):
             if self.host.find(instance) is not None:
@@ -200,6 +222,17 @@ class SimulatedDriver:
         if seconds > 0:
             jitter = self._settings.jitter
             await asyncio.sleep(seconds * self._clock.random.uniform(1 - jitter, 1 + jitter))
+
+    async def _boot_anew(
+        self, spec: GuestSpec, verb: Verb, rescue_image: str = "", *, stay_off: bool = False
+    ) -> None:
+        """Cut the power, define, and power on."""
+        self.host.power_off(spec.instance)
+        self.host.discard_saved(spec.instance)
+        self.host.define(spec, rescue_image)
+        await self._take(verb)
+        if not stay_off:
+            self.host.power_on(spec.instance)
 
     async def _fetch(self, image: GuestImage | None, progress: Progress) -> None:
         if image is None or image.image in self.host.images:

@@ -23,6 +23,7 @@ class Boot(Struct):
     number: int
     ran_s: float = 0.0
     said_goodbye: bool = False
+    rescue_image: str = ""
 
 
 class SimulatedGuest(Struct):
@@ -34,6 +35,7 @@ class SimulatedGuest(Struct):
     ignores_acpi: bool = False
     resumed_at: float | None = None
     boots: list[Boot] = []
+    rescue_image: str = ""
 
     @property
     def is_on(self) -> bool:
@@ -48,12 +50,15 @@ class SimulatedGuest(Struct):
             generation=self.spec.generation,
             power_state=self.power_state,
             reason=self.reason,
+            rescued=bool(self.rescue_image),
         )
 
     def boot(self, now: float) -> None:
         """Power on."""
-        number = self.boots[-1].number + 1 if self.boots else 1
-        self.boots = [*self.boots[1 - BOOTS_KEPT :], Boot(number)]
+        # The count lies on the guest's disk; a rescue system has a disk of its own.
+        own = [boot.number for boot in self.boots if not boot.rescue_image]
+        number = 1 if self.rescue_image else max(own, default=0) + 1
+        self.boots = [*self.boots[1 - BOOTS_KEPT :], Boot(number, rescue_image=self.rescue_image)]
         self.power_state, self.reason, self.resumed_at = PowerState.RUNNING, "", now
 
     def freeze(self, now: float) -> None:
@@ -105,6 +110,7 @@ class SimulatedGuest(Struct):
         first = max(1, beats - bytes_max // _HEARTBEAT_BYTES_MIN)
         lines = [
             "SeaBIOS (simulated)",
+            *([f"RESCUE image={boot.rescue_image}"] if boot.rescue_image else []),
             f"BOOT count={boot.number} vcpus={self.spec.vcpus} memory={self.spec.memory_mib}M",
         ]
         if beats:

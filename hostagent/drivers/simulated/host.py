@@ -73,7 +73,7 @@ class SimulatedHost:
             raise DriverError("not_found", "There is no such guest on this host.")
         return guest
 
-    def define(self, spec: GuestSpec) -> SimulatedGuest:
+    def define(self, spec: GuestSpec, rescue_image: str = "") -> SimulatedGuest:
         """Make an empty, powered-off guest, or give an existing one its new definition."""
         guest = self._guests.get(spec.instance)
         disk_gib = self._disk_used_gib + spec.disk_gib - (guest.spec.disk_gib if guest else 0)
@@ -84,6 +84,7 @@ class SimulatedHost:
         elif guest.is_on:
             raise DriverError("wrong_state", "A running guest cannot be defined anew.")
         guest.spec, self._disk_used_gib = spec, disk_gib
+        guest.rescue_image = rescue_image
         self._keep(guest)
         return guest
 

@@ -17,6 +17,8 @@ Verb = Literal[
     "unpause",
     "suspend",
     "resume",
+    "rescue",
+    "unrescue",
     "destroy",
     "console_log",
 ]
@@ -36,6 +38,8 @@ SECONDS: Final[dict[Verb, float]] = {
     "unpause": 0.01,
     "suspend": 4.0,
     "resume": 4.0,
+    "rescue": 0.9,
+    "unrescue": 0.9,
     "destroy": 0.3,
     "console_log": 0.002,
 }

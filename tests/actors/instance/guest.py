@@ -14,6 +14,7 @@ from protocol.agent import (
     GuestFact,
     GuestFailed,
     GuestPaused,
+    GuestRescued,
     GuestSeen,
     GuestStarted,
     GuestStopped,
@@ -21,12 +22,14 @@ from protocol.agent import (
     LookAtGuest,
     PauseGuest,
     RebootGuest,
+    RescueGuest,
     ResumeGuest,
     SpawnGuest,
     StartGuest,
     StopGuest,
     SuspendGuest,
     UnpauseGuest,
+    UnrescueGuest,
 )
 from protocol.errors import StepFailed
 from protocol.guest import PowerState
@@ -37,6 +40,7 @@ from protocol.instance import (
     PauseInstance,
     PlaceInstance,
     ReleaseHost,
+    RescueInstance,
     StopInstance,
     SuspendInstance,
 )
@@ -52,6 +56,8 @@ _ANSWERS: Final[dict[type[Message], type[GuestFact]]] = {
     UnpauseGuest: GuestStarted,
     StopGuest: GuestStopped,
     PauseGuest: GuestPaused,
+    RescueGuest: GuestRescued,
+    UnrescueGuest: GuestStarted,
     SuspendGuest: GuestSuspended,
     ResumeGuest: GuestStarted,
     DestroyGuest: GuestDestroyed,
@@ -85,6 +91,10 @@ def paused(vm: Instance) -> Heard:
 
 def suspended(vm: Instance) -> Heard:
     return fact(GuestSuspended, vm)
+
+
+def rescued(vm: Instance) -> Heard:
+    return fact(GuestRescued, vm)
 
 
 def destroyed(vm: Instance) -> Heard:
@@ -156,6 +166,8 @@ def healthy_answer(send: Send) -> Heard | None:
                 instance=said.instance, generation=said.generation, number=said.number,
                 power_state=PowerState.RUNNING, after=said.number,
             )  # fmt: skip
+        case UnrescueGuest() if said.stay_off:
+            answer = GuestStopped(instance=said.instance, generation=said.generation, number=said.number)
         case ForgetGuest():
             return None
         case _ if type(said) in _ANSWERS:
@@ -198,6 +210,11 @@ def saved() -> Instance:
 
 
 @cache
+def in_rescue() -> Instance:
+    return reach(INSTANCE, active(), heard(RescueInstance(by=OWNER), operation="op-rescue"), rescued)
+
+
+@cache
 def broken() -> Instance:
     """Launched once, its guest lost."""
     return reach(INSTANCE, active(), noticed(active(), PowerState.NOSTATE, exists=False))
@@ -217,4 +234,4 @@ def uncleared() -> Instance:
 
 def settled() -> tuple[Instance, ...]:
     """One of each sort of instance on which nothing runs."""
-    return (active(), off(), frozen(), saved(), broken(), homeless(), uncleared())
+    return (active(), off(), frozen(), saved(), in_rescue(), broken(), homeless(), uncleared())

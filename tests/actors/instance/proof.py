@@ -220,7 +220,7 @@ class Run:
             assert record.outcome == "success", record.reason
         if vm.vm_state is V.DELETED or (self.operation.name == "create" and vm.vm_state is V.ACTIVE):
             assert record.outcome == "success", "it is what was asked for"
-        if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED}:
+        if vm.vm_state in {V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED, V.RESCUED}:
             assert vm.here is not None
             assert vm.here.spawned
         if vm.vm_state is V.ERROR:

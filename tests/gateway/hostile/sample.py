@@ -143,6 +143,8 @@ ACTION_ARGUMENTS: Final[dict[str, Any]] = {
     "unpause": None,
     "suspend": None,
     "resume": None,
+    "rescue": {"adminPass": "secret"},
+    "unrescue": None,
     "lock": {"locked_reason": "for a while"},
     "unlock": None,
     "os-getConsoleOutput": {"length": 3},

@@ -20,7 +20,7 @@ from tests.hostagent.drivers.harness import (
     beats,
     console_until,
 )
-from tests.hostagent.drivers.specs import INSTANCE, quiet, spec
+from tests.hostagent.drivers.specs import IMAGE, INSTANCE, quiet, spec
 
 FIRST_BEAT = r"from=config-drive.*HEARTBEAT n=\d+ host=web-1"
 NIC = GuestNic(
@@ -122,6 +122,33 @@ async def test_a_hard_reboot_discards_what_was_saved(
     await driver.suspend(INSTANCE, quiet)
     await driver.destroy(INSTANCE)
     assert harness.leftovers(INSTANCE) == []
+
+
+async def test_a_rescued_guest_runs_another_system_beside_its_disk(
+    harness: Harness, driver: Driver, guest: GuestSpec
+) -> None:
+    await _booted(harness, driver, guest)
+    for _ in range(2):
+        state = await driver.rescue(guest, harness.image, quiet, own_first=False)
+        assert (state.power_state, state.rescued) == (PowerState.RUNNING, True)
+    await console_until(harness, driver, INSTANCE, r"BOOT count=1 .*BOOT count=1 .*HEARTBEAT n=1 ")
+    assert (await driver.shut_down(INSTANCE, 120.0, 10.0)).rescued
+    for _ in range(2):
+        state = await driver.unrescue(guest, stay_off=False)
+        assert (state.power_state, state.rescued) == (PowerState.RUNNING, False)
+    text = await console_until(harness, driver, INSTANCE, r"BOOT count=2 .*HEARTBEAT n=1 ")
+    assert "BOOT count=3" not in text
+
+
+async def test_a_rescue_that_is_undone_leaves_the_guest_off(
+    harness: Harness, driver: Driver, guest: GuestSpec
+) -> None:
+    await driver.spawn(guest, quiet)
+    await driver.power_off(INSTANCE)
+    await driver.rescue(guest, harness.image, quiet, own_first=True)
+    for _ in range(2):
+        state = await driver.unrescue(guest, stay_off=True)
+        assert (state.power_state, state.rescued) == (PowerState.SHUTDOWN, False)
 
 
 async def test_soft_reboot_lets_the_guest_say_goodbye(
@@ -244,6 +271,8 @@ async def test_verbs_on_a_guest_that_is_not_there(driver: Driver, guest: GuestSp
         driver.unpause(INSTANCE),
         driver.suspend(INSTANCE, quiet),
         driver.resume(INSTANCE),
+        driver.rescue(guest, guest.image or IMAGE, quiet, own_first=False),
+        driver.unrescue(guest, stay_off=False),
         driver.console_log(INSTANCE, 100),
     ):
         with pytest.raises(DriverError) as missing:

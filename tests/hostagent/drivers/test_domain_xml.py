@@ -18,6 +18,7 @@ from hostagent.drivers.libvirt.domain_xml import (
     Hardware,
     domain_xml,
     generation_of,
+    is_rescued,
 )
 from protocol.guest import GuestNic, GuestSpec
 from tests.hostagent.drivers.specs import spec
@@ -47,6 +48,12 @@ CASES: dict[str, tuple[GuestSpec, Hardware, DomainPaths]] = {
         PATHS,
     ),
     "kvm_bridged": (replace(spec(generation=7), nics=(NIC,), vcpus=4, memory_mib=2048), KVM, PATHS),
+    "rescue": (spec(), EMULATED, replace(PATHS, rescue_disk="/instances/6f0c/rescue.qcow2")),
+    "rescue_behind": (
+        spec(),
+        EMULATED,
+        replace(PATHS, rescue_disk="/instances/6f0c/rescue.qcow2", own_first=True),
+    ),
     "no_card_no_drive": (spec(), EMULATED, replace(PATHS, config_drive="")),
 }
 
@@ -64,6 +71,12 @@ def test_generation_comes_back_from_what_libvirt_returns() -> None:
     assert generation_of("<instance>\n  <generation>7</generation>\n</instance>") == 7
     assert generation_of("<instance/>") == 0
     assert generation_of("<generation>x") == 0
+
+
+def test_a_rescue_is_known_by_its_metadata() -> None:
+    assert is_rescued("<instance>\n  <generation>7</generation><rescued/>\n</instance>")
+    assert not is_rescued("<instance><generation>7</generation></instance>")
+    assert not is_rescued("<rescued>x")
 
 
 def test_metadata_is_in_our_namespace() -> None:
