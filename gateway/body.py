@@ -17,6 +17,9 @@ READ_MAX_S: Final = 30.0
 """How long a JSON body may take to arrive."""
 QUERY_PARAMETERS_MAX: Final = 200
 UPLOAD_CHUNK_BYTES: Final = 256 << 10
+UPLOAD_GRACE_S: Final = 60.0
+UPLOAD_RATE_MIN: Final = 4 << 10
+"""An upload may take the grace and a second for so many bytes: who sends less only holds a connection."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FOLDED: Final = bytes.maketrans(b"{}", b"[]")
@@ -38,7 +41,10 @@ async def _begin(raw: web.BaseRequest) -> None:
 
 
 class BodyStream:
-    """An upload: iterate over its chunks. Raises Problem 413 past ``bytes_max``, 400 when cut off."""
+    """An upload: iterate over its chunks.
+
+    Raises Problem 413 past ``bytes_max``, 400 when cut off, 408 when it comes too slowly.
+    """
 
     is_stream: Final = True
 
@@ -49,16 +55,30 @@ class BodyStream:
         """What Content-Length announced, None for chunked uploads."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
+        received, patience_s = 0, UPLOAD_GRACE_S
         await _begin(self._raw)
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            chunk = await self._next(patience_s)
+            if not chunk:
+                return
+            # What we need to put the chunk away is not the client's delay.
+            patience_s += len(chunk) / UPLOAD_RATE_MIN - (loop.time() - began)
+            received += len(chunk)
+            if received > self._bytes_max:
+                raise too_large(self._bytes_max)
+            yield chunk
+
+    async def _next(self, patience_s: float) -> bytes:
+        """The next chunk; empty: the end."""
         try:
-            async for chunk in self._raw.content.iter_chunked(UPLOAD_CHUNK_BYTES):
-                received += len(chunk)
-                if received > self._bytes_max:
-                    raise too_large(self._bytes_max)
-                yield chunk
+            async with asyncio.timeout(patience_s):
+                return await self._raw.content.read(UPLOAD_CHUNK_BYTES)
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Problem(400, "The upload broke off.") from error
+        except TimeoutError as error:
+            raise Problem(408, "The upload comes too slowly.") from error
 
 
 async def read_limited(raw: web.BaseRequest, bytes_max: int) -> bytes:

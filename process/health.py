@@ -5,6 +5,7 @@ kind of error is shown: its text goes to the log.
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from structlog.typing import FilteringBoundLogger
 from process.metrics import Metrics
 
 CHECK_MAX_S: Final = 3.0
+BACKLOG: Final = 1024
+UNREAD_MAX_S: Final = 120.0
+"""Who reads nothing of an answer for so long, or is no longer there, loses the connection."""
 
 Check = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -49,8 +53,11 @@ def add_health(
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     """Listen; the runner is closed by the caller. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNREAD_MAX_S * 1000))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=1024)
-    await site.start()
+    await web.SockSite(runner, listener).start()
     return runner

@@ -378,6 +378,27 @@ async def test_a_hostile_head_is_a_bad_request(session: ClientSession, head: byt
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "text", [b"", b"GET /compute/v2.1/things HTTP/1.1\r\nX-Auth-", b"GET / HTTP/1.1\r\n"]
+)
+async def test_a_head_that_never_comes_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    """Neither the first one of a connection nor one after a request."""
+    monkeypatch.setattr("gateway.app.KEEPALIVE_TIMEOUT_S", 0.3)
+    async with serving(services(APIS, TOKENS), APIS) as (_, url):
+        place = url.removeprefix("http://").split(":")
+        for before in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(*place)
+            writer.write(before)
+            if before:
+                await reader.readuntil(b"}")
+            writer.write(text)
+            async with asyncio.timeout(5):
+                assert b"HTTP" not in await reader.read()
+            writer.close()
+
+
 async def test_a_bug_is_500_without_details(session: ClientSession) -> None:
     with structlog.testing.capture_logs() as logs:
         async with session.get("/compute/v2.1/fail/bug", headers=T) as response:

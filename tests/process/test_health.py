@@ -1,6 +1,7 @@
 """Health and figures over HTTP."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -90,3 +91,37 @@ async def test_the_figures_are_prometheus_text() -> None:
         'starling_mailbox_depth{partition="7"} 42.0',
     ):
         assert line in body, line
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such limit")
+async def test_who_reads_nothing_of_an_answer_loses_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "UNREAD_MAX_S", 0.5)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def much(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(1 << 20))
+        finally:
+            ended.set_result(None)
+
+    app = web.Application()
+    app.router.add_get("/", much)
+    runner = await serve(app, "127.0.0.1", 0)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(runner.addresses[0])
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(30):
+        await ended
+    client.close()
+    await runner.cleanup()
+
+
+async def test_a_taken_port_is_refused() -> None:
+    runner = await serve(web.Application(), "127.0.0.1", 0)
+    with pytest.raises(OSError, match="in use"):
+        await serve(web.Application(), "127.0.0.1", runner.addresses[0][1])
+    await runner.cleanup()

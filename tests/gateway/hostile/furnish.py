@@ -28,6 +28,7 @@ PEOPLE: Final = (
 async def furnish(cloud: Cloud) -> None:
     """Make it all through the APIs."""
     await _people(cloud)
+    await _outsiders(cloud)
     await _credentials(cloud, cloud.things)
     await _network(cloud)
     await _image(cloud)
@@ -92,6 +93,25 @@ async def _credentials(cloud: Cloud, things: dict[str, str]) -> None:
     body = {"tenant_id": cloud.projects["alpha"]}
     made = await cloud.must("POST", f"/identity/v3/users/{user}/credentials/OS-EC2", body, who="alice")
     things["identity:OS-EC2"] = made["credential"]["access"]
+
+
+async def _outsiders(cloud: Cloud) -> None:
+    """People of another domain, one who looks after the system, and one whose role means nothing here."""
+    body: dict[str, Any] = {"domain": {"name": "elsewhere"}}
+    domain = (await cloud.must("POST", "/identity/v3/domains", body))["domain"]["id"]
+    await cloud.must("POST", "/identity/v3/roles", {"role": {"name": "visitor"}})
+    for user, role, where, scope in (
+        ("dora", "manager", f"domains/{domain}", {"domain": {"id": domain}}),
+        ("dan", "reader", f"domains/{domain}", {"domain": {"id": domain}}),
+        ("sid", "reader", "system", {"system": {"all": True}}),
+        ("nick", "visitor", f"projects/{cloud.projects['beta']}", project("beta")),
+    ):
+        body = {"user": {"name": user, "domain_id": "default", "password": PASSWORD}}
+        made = await cloud.must("POST", "/identity/v3/users", body)
+        ident = cloud.users[user] = made["user"]["id"]
+        role_id = await _named(cloud, "roles", role)
+        await cloud.must("PUT", f"/identity/v3/{where}/users/{ident}/roles/{role_id}")
+        cloud.tokens[user] = await cloud.login(user, scope)
 
 
 async def _network(cloud: Cloud) -> None:

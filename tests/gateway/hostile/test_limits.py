@@ -21,6 +21,7 @@ from tests.gateway.hostile.wire import ANSWER_MAX_S
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 PATCH: Final = "application/openstack-images-v2.1-json-patch"
+UPLOADED: Final = {"name": "slow", "disk_format": "raw", "container_format": "bare"}
 PIECE: Final = b"a" * (64 << 10)
 SENT_MAX: Final = 12 << 20
 """What may fit into the buffers of both sides and the kernel beyond what is read."""
@@ -91,6 +92,39 @@ async def test_a_body_that_never_comes_is_not_waited_for(cloud: Cloud) -> None:
                 answer = await wire.exchange(head_of(cloud, place, "Content-Length: 100") + b"{")
             assert answer.status == 408, f"{place.name}: {answer}"
             assert not wrong(place.api.name, answer), place.name
+
+
+async def trickled(cloud: Cloud, head: bytes, pause_s: float) -> bytes:
+    """The answer to a body of which a byte comes now and then."""
+    reader, writer = await asyncio.open_connection(cloud.host, cloud.port)
+    writer.write(head)
+    answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+    try:
+        async with asyncio.timeout(ANSWER_MAX_S):
+            while not answer.done():
+                writer.write(b" ")
+                await asyncio.wait([answer], timeout=pause_s)
+            return await answer
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_body_that_trickles_in_has_its_time_and_no_more(cloud: Cloud) -> None:
+    with patch("gateway.body.READ_MAX_S", 0.2):
+        for place in places_with_json()[::12]:
+            answer = await trickled(cloud, head_of(cloud, place, "Content-Length: 1000"), 0.02)
+            assert answer.startswith(b"HTTP/1.1 408 "), f"{place.name}: {answer!r}"
+    with patch("gateway.body.UPLOAD_GRACE_S", 0.2):
+        upload = next(place for place in places() if place.name == "PUT /image/v2/images/{image_id}/file")
+        made = await cloud.must("POST", "/image/v2/images", UPLOADED, who="alice")
+        path = upload.target({"image:images": made["id"]})
+        head = (
+            f"PUT {path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {cloud.tokens['alice']}\r\n"
+            f"Content-Type: {upload.route.media_types[0]}\r\nContent-Length: 100000\r\n\r\n"
+        )
+        answer = await trickled(cloud, head.encode(), 0.02)
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert not cloud.new_bugs()
 
 
 async def test_hints_of_a_server_are_limited(cloud: Cloud) -> None:

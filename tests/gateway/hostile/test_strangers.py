@@ -104,9 +104,22 @@ async def nothing_changes(cloud: Cloud, work: Iterator[Attack], judge: Judge) ->
     return count
 
 
-@pytest.mark.parametrize("who", ["bob", "bess", "unscoped"])
-async def test_people_of_another_project_are_refused_everywhere(cloud: Cloud, who: str) -> None:
+@pytest.mark.parametrize("who", ["bob", "bess", "nick", "unscoped", "dora", "dan"])
+async def test_people_of_another_project_or_domain_are_refused_everywhere(cloud: Cloud, who: str) -> None:
     assert await nothing_changes(cloud, attacks(cloud, who), refused(cloud)) > 300
+
+
+async def test_who_reads_the_system_changes_nothing_and_sees_no_projects_things(cloud: Cloud) -> None:
+    """Who is who is what such a reader is for; what projects have is not."""
+    strict = refused(cloud)
+
+    def judge(attack: Attack, answer: Answer) -> str:
+        if attack.place.api.name != "identity":
+            return strict(attack, answer)
+        wrote = attack.place.route.method in WRITES and answer.status < 400
+        return "a reader wrote" if wrote and attack.place.name not in OWN_BUSINESS else ""
+
+    await nothing_changes(cloud, attacks(cloud, "sid"), judge)
 
 
 async def test_nobody_is_asked_for_a_token_everywhere(cloud: Cloud) -> None:
