@@ -73,7 +73,7 @@ def secrets(cloud: Cloud) -> list[str]:
 
 
 def refused(cloud: Cloud) -> Judge:
-    known = secrets(cloud)
+    known, policy = secrets(cloud), cloud.gateway.services.policy
 
     def judge(attack: Attack, answer: Answer) -> str:
         leaked = [word for word in known if word in answer.text and word not in attack.text]
@@ -82,6 +82,8 @@ def refused(cloud: Cloud) -> Judge:
         allowed = {403, 404, 501} | ({400} if attack.place.is_project_form else set())
         if attack.body and attack.headers.get("OpenStack-API-Version") == "compute 2.1":
             allowed |= {400}  # the sample is made for the newest microversion
+        if policy.is_public(attack.place.route.policy):
+            allowed |= {401}  # it asks for another proof than a token
         if is_theirs(attack.place) and answer.status not in allowed:
             return "not refused"
         return ""
