@@ -151,8 +151,7 @@ class BusCommands:
                 done, _ = await asyncio.wait([answer], timeout=min(REPEAT_S, left))
                 if done:
                     return answer.result()
-            if asked.refusal is not None:
-                return asked.refusal
+            # One copy was refused, perhaps; another may have been lost, or may have begun it all the same.
             raise Unavailable("no answer in time; the operation's row tells what became of it")
         finally:
             self.forget(operation, answer)
