@@ -113,6 +113,7 @@ def _worker_readings(worker: Worker) -> Iterable[Reading]:
         ("starling_partitions_held", len(worker.held), "Partitions in hand"),
         ("starling_resent_total", stats.resent, "Messages read from segments instead of the bus"),
         ("starling_repeated_total", stats.repeated, "Messages dropped as repetitions"),
+        ("starling_turned_away_total", stats.turned_away, "Messages of hosts that no actor hears"),
         ("starling_parked_total", stats.parked, "Messages parked"),
         ("starling_recoveries_total", stats.recoveries, "Times everything was read anew"),
         ("starling_publish_failures_total", stats.publish_failures, "Bus messages the broker did not take"),

@@ -60,7 +60,7 @@ TABLES: Final[dict[str, Table]] = {
         "compute.project",
         (
             ("instances", "int"),
-            ("cores", "int"),
+            ("cores", "bigint"),
             ("memory_mib", "bigint"),
         ),
     ),

@@ -6,9 +6,10 @@ a commit that fails after its effect is the worst case a real database can offer
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from process.clock import Clock
+from store.kinds import TABLES
 from store.turn import (
     ActorRow,
     Batch,
@@ -23,8 +24,11 @@ from store.turn import (
     Stored,
     StoreUnavailable,
     Taken,
+    Unwritable,
     VersionConflict,
 )
+
+_INTEGERS: Final = {"int": 2**31, "bigint": 2**63}
 
 
 class Weather(Protocol):
@@ -75,6 +79,7 @@ class MemoryDatabase:
         """The transaction: all of the batch, or Fenced / VersionConflict and nothing."""
         self.fence(worker, batch)
         self.match(batch)
+        self.check(batch)
         for p in batch.partitions:
             held = self.partitions[p.partition]
             held.marks, held.event_n = p.marks, p.event_n
@@ -100,6 +105,16 @@ class MemoryDatabase:
             there = self.actors.get((row.kind, row.id))
             if (0 if there is None else there.version) != row.expected:
                 raise VersionConflict(f"{row.kind} {row.id} was not as expected")
+
+    def check(self, batch: Batch) -> None:
+        """Raise Unwritable for a value that its column cannot hold."""
+        for row in batch.actors:
+            for (name, type_), value in zip(TABLES[row.kind].columns, row.columns, strict=True):
+                bound = _INTEGERS.get(type_)
+                if bound and value is not None and not -bound <= value < bound:
+                    raise Unwritable(f"{name} of {row.kind} {row.id} is out of range: {value}")
+                if type_ == "text" and value is not None and "\0" in value:
+                    raise Unwritable(f"{name} of {row.kind} {row.id} has a NUL")
 
     def columns(self, kind: str, ident: str) -> tuple[Any, ...] | None:
         """The typed columns of an actor's row, as a gateway would read them."""

@@ -25,6 +25,7 @@ _OUTAGES: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shut down, starting up, terminated by an operator
     asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
+    asyncpg.ReadOnlySQLTransactionError,  # after a failover, still connected to the former primary
     asyncpg.InternalClientError,  # the server said goodbye and the driver has not yet seen the end
 )
 

@@ -22,6 +22,10 @@ class StoreUnavailable(Exception):  # noqa: N818
     """The database did not answer; whether a commit happened is unknown. Reload before going on."""
 
 
+class Unwritable(Exception):  # noqa: N818
+    """The database refuses a row of the batch itself, however often it is asked: nothing was written."""
+
+
 class Stored(Struct, frozen=True):
     """An actor as its row has it."""
 

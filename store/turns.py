@@ -25,10 +25,12 @@ from store.turn import (
     Stored,
     StoreUnavailable,
     Taken,
+    Unwritable,
     VersionConflict,
 )
 
 COMMIT_TIMEOUT_S: Final = 10.0
+_REFUSED_ROW: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 _UNPASSED = """
 SELECT s.source, s.destination, s.first, s.last, s.body FROM runtime.segment AS s
 JOIN unnest($1::int2[], $2::int2[], $3::int8[]) AS m(destination, source, mark)
@@ -192,7 +194,11 @@ class PostgresTurnStore:
                     raise Fenced(str(error)) from error
                 if error.sqlstate == CONFLICT:
                     raise VersionConflict(str(error)) from error
+                if isinstance(error, _REFUSED_ROW):
+                    raise Unwritable(f"{type(error).__name__}: {error}") from error
                 raise
+            except ValueError as error:  # the driver cannot even encode it
+                raise Unwritable(str(error)) from error
 
     async def _layout_of(self, c: Connection) -> Layout:
         if not self._layout:

@@ -85,6 +85,7 @@ class Outcome(Struct):
     due: dict[tuple[str, str], float | None]
     turns: int
     outcomes: list[tuple[str, str, float]]
+    turned_away: list[tuple[str, str]]
 
 
 class Draft:
@@ -111,22 +112,23 @@ class Draft:
         self._events: dict[int, list[Event]] = {}
         self._records: dict[str, OperationRecord] = {}
         self._parked: list[Parked] = []
+        self._turned_away: list[tuple[str, str]] = []
         self._turns = 0
         self._outcomes: list[tuple[str, str, float]] = []
 
     def hear(self, incoming: Incoming) -> str:
-        """Run one turn. Returns what became of the message: moved, answered, dropped or parked."""
+        """Run one turn. Returns the message's fate: moved, answered, dropped, parked or turned away."""
         envelope = incoming.envelope
         key = incoming.key
         try:
             message = decode_message(envelope.body)
         except msgspec.MsgspecError as error:
-            return self._park(incoming, error)
+            return self._turn_away(incoming, error)
         if key not in self._cache:
-            return self._park(incoming, LookupError(f"no actor can have the address {envelope.to}"))
+            return self._turn_away(incoming, LookupError(f"no actor can have the address {envelope.to}"))
         if not _vouched(message, envelope.sender, incoming.vouched):
             why = f"{envelope.sender} may not say {type(message).__name__} as {incoming.vouched}"
-            return self._park(incoming, PermissionError(why))
+            return self._turn_away(incoming, PermissionError(why))
         begun = envelope.operation in self._known or envelope.operation in self._records
         heard = Heard(
             message,
@@ -137,6 +139,15 @@ class Draft:
             known=begun and not incoming.numbered,
         )
         return self._turn(key, heard, incoming)
+
+    def refuse(self, incoming: Incoming, why: str) -> None:
+        """Park a message unheard: the database refused what became of it."""
+        self._park(incoming, ValueError(why))
+        cached = self._cache.get(incoming.key)
+        if cached is not None:
+            operation = incoming.envelope.operation
+            heard = Heard(decode_message(incoming.envelope.body), incoming.envelope.sender, operation)
+            self._fail(incoming.key, cached, heard, incoming)
 
     def tick(self, partition: int, kind: str, ident: str) -> str:
         """Run the turn of an actor whose due time has come."""
@@ -213,6 +224,13 @@ class Draft:
         stream = self._numbered.setdefault((source, destination), (self._next[source][destination], []))
         stream[1].append(envelope)
 
+    def _turn_away(self, incoming: Incoming, error: Exception) -> str:
+        """What no actor hears. A host may say any nonsense in any amount: of that only the count is kept."""
+        if not incoming.vouched:
+            return self._park(incoming, error)
+        self._turned_away.append((incoming.vouched, str(error)))
+        return "turned away"
+
     def _park(self, incoming: Incoming, error: BaseException) -> str:
         cached = self._cache.get(incoming.key)
         told = cached.story if cached else ()
@@ -261,7 +279,9 @@ class Draft:
             self._parked,
         )
         due = {(row.kind, row.id): row.due_at for row in actors}
-        return Outcome(batch, self._numbered, self._direct, due, self._turns, self._outcomes)
+        return Outcome(
+            batch, self._numbered, self._direct, due, self._turns, self._outcomes, self._turned_away
+        )
 
     def _row(self, key: tuple[str, str], partition: int, expected: int) -> ActorRow:
         cached, kind = self._cache[key], self._kinds[key[0]]

@@ -7,6 +7,9 @@ import zlib
 from collections import deque
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from actors.runtime.stream import Streams
 from bus.mailbox import Delivery, Mailbox
 from protocol.message import Stretch
@@ -16,8 +19,33 @@ BACKLOG_PATIENCE_S: Final = 5.0
 """How long a quiet mailbox must be quiet before the backlog counted at takeover is given up as lost."""
 
 
+class Part(Struct, frozen=True):
+    """A stretch that waits for its turns.
+
+    ``sender`` is the host the broker vouches for, or empty; ``resent``: it comes from a segment; with it,
+    everything of the delivery ``closes`` has been given out.
+    """
+
+    stretch: Stretch
+    sender: str = ""
+    resent: bool = False
+    closes: Delivery | None = None
+
+    def cut(self, room: int) -> "tuple[Part, Part]":
+        """The first ``room`` envelopes, and the rest."""
+        source, destination, first = self.stretch.source, self.stretch.destination, self.stretch.first
+        envelopes = self.stretch.envelopes
+        head = Stretch(source, destination, first, envelopes[:room])
+        tail = Stretch(source, destination, first + room if source >= 0 else first, envelopes[room:])
+        return replace(self, stretch=head, closes=None), replace(self, stretch=tail)
+
+
 class Held:
-    """One partition in this worker's hands."""
+    """One partition in this worker's hands, with what waits for its actors.
+
+    ``next`` gives that out in this order: what neighbours said, what was pulled from segments, what the
+    mailbox brought.
+    """
 
     def __init__(self, taken: Taken, mailbox: Mailbox, backlog: int, now: float) -> None:
         self.row: PartitionRow = taken.row
@@ -25,38 +53,69 @@ class Held:
         self.mailbox = mailbox
         self.streams = Streams(taken.row.marks)
         self.last: Delivery | None = None
-        self.near: deque[Stretch] = deque()
+        """The last delivery of which everything was given out: to be acknowledged once that is written."""
+        self.near: deque[Part] = deque()
         """What actors of this worker said to actors here, on its way without the bus."""
+        self.pulled: deque[Part] = deque()
+        self.opened: deque[Part] = deque()
         self._backlog = backlog
         self._quiet_since = now
-        self._waiting_since: float | None = None
+        self._heard = 0
+        self._heard_until = now
+        self._checkpoint = (now, 0)
 
-    def waiting_s(self, now: float) -> float:
-        """For how long something has been waiting in the mailbox."""
-        return 0.0 if self._waiting_since is None else now - self._waiting_since
+    def open(self, delivery: Delivery, parts: list[Part], now: float) -> None:
+        """Put a delivery's parts in line."""
+        self._quiet_since = now
+        last = parts.pop() if parts else Part(Stretch(-1, -1, 0, []))
+        self.opened += [*parts, replace(last, closes=delivery)]
+
+    def next(self, room: int) -> Part | None:
+        """What is to be heard next, ``room`` envelopes of it at most; None when nothing waits."""
+        queue = self.near or self.pulled or self.opened
+        if not queue:
+            return None
+        part = queue.popleft()
+        if len(part.stretch.envelopes) > room:
+            part, rest = part.cut(room)
+            queue.appendleft(rest)
+        elif queue is self.near:
+            self._heard += 1
+        if part.closes is not None:
+            self.last = part.closes
+            self._heard += 1
+            self._backlog -= 1
+        return part
 
     def waiting(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self.near) or self.mailbox.depth() > 0
+        """Whether there is something to hear."""
+        return bool(self.near or self.pulled or self.opened) or self.mailbox.depth() > 0
 
-    def took(self, deliveries: int, now: float) -> None:
-        """Count what was taken against the backlog found at takeover."""
-        if not self.mailbox.depth():
-            self._waiting_since = None
-        elif self._waiting_since is None:
-            self._waiting_since = now
-        if deliveries:
-            self._backlog -= deliveries
-            self._quiet_since = now
+    def look(self, now: float) -> None:
+        """Note until when everything said has been heard: what waited at an earlier look is through."""
+        at, count = self._checkpoint
+        if self._heard >= count:
+            self._heard_until = at
+            ahead = len(self.near) + sum(part.closes is not None for part in self.opened)
+            self._checkpoint = (now, self._heard + ahead + self.mailbox.depth())
 
-    def caught_up(self, now: float) -> bool:
-        """Whether timers may fire: what was waiting at takeover has been heard, and nothing waits now.
+    def waiting_s(self, now: float) -> float:
+        """For how long, at most, something has been waiting."""
+        return now - self._heard_until if self.waiting() else 0.0
 
-        Otherwise a deadline could fire although its answer lies in the queue.
+    def behind(self, now: float) -> bool:
+        """Whether some of what was waiting at takeover is still to come."""
+        return self._backlog > 0 and now - self._quiet_since <= BACKLOG_PATIENCE_S
+
+    def caught_up(self, until: float, now: float) -> bool:
+        """Whether timers of this moment may fire: all that was said before has been heard.
+
+        Otherwise a deadline could fire although its answer lies in the queue. What was waiting at takeover
+        comes before any timer.
         """
-        if self.waiting():
+        if self.behind(now):
             return False
-        return self._backlog <= 0 or now - self._quiet_since > BACKLOG_PATIENCE_S
+        return until <= self._heard_until or not self.waiting()
 
 
 def proposed(partition: int, workers: list[str]) -> str:

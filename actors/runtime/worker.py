@@ -7,6 +7,7 @@ knows and takes its partitions again: the database is the only truth, the bus on
 """
 
 import asyncio
+import hashlib
 import heapq
 from collections import deque
 from collections.abc import Mapping
@@ -18,16 +19,16 @@ from structlog.typing import FilteringBoundLogger
 
 from actors.machine import Kind
 from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal, well_formed
-from actors.runtime.holding import Held, proposed
+from actors.runtime.holding import Held, Part, proposed
 from actors.turn import ActorState
-from bus.mailbox import Bus, BusUnavailable, Parcel, Queue
+from bus.mailbox import Bus, BusUnavailable, Delivery, Parcel, Queue
 from bus.topology import is_host, queue_of
 from bus.topology import partition as partition_queue
 from process.clock import Clock
 from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
 from protocol.ids import partition_of
 from protocol.message import Bundle, Envelope, Stretch
-from store.turn import Fenced, StoreUnavailable, TurnStore, VersionConflict
+from store.turn import Fenced, StoreUnavailable, TurnStore, Unwritable, VersionConflict
 
 PULL_LIMIT: Final = 2000
 BUNDLE_BYTES_MAX: Final = 64 * 1024
@@ -35,6 +36,8 @@ PARKED_TICK_S: Final = 30.0
 PRUNE_S: Final = 60.0
 PRUNE_LIMIT: Final = 10_000
 """Events forgotten per partition and minute at most: more than a busy partition makes."""
+REFUSED_MAX: Final = 1000
+"""Messages and ticks remembered whose outcome the database refuses."""
 OUTBOX_PARCELS_MAX: Final = 5000
 """Committed parcels waiting for the broker; beyond this the oldest are left to the sweep and the resends."""
 
@@ -61,6 +64,7 @@ class WorkerStats(Struct):
     resent: int = 0
     repeated: int = 0
     parked: int = 0
+    turned_away: int = 0
     recoveries: int = 0
     publish_failures: int = 0
     takeovers: int = 0
@@ -119,6 +123,8 @@ class Worker:
         self._round_at = 0.0
         self._stopping = False
         self._first = 0
+        self._singly = 0
+        self._refused: dict[tuple[str, ...], str] = {}
         self._host_queues: set[str] = set()
 
     @property
@@ -139,9 +145,15 @@ class Worker:
         """Work until ``stop`` or cancellation."""
         publisher = asyncio.create_task(self._publish_forever(), name=f"{self.name}-publisher")
         collector = asyncio.create_task(self._collect_forever(), name=f"{self.name}-collector")
+        helpers = (publisher, collector)
+        for helper in helpers:
+            helper.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping:
                 await self._round()
+                for helper in helpers:
+                    if helper.done():
+                        helper.result()  # it only ends by failing: so do we, to be started again whole
             await self._hand_back()
             while self._outbox and not publisher.done():  # noqa: ASYNC110  once, at the end of the process
                 await asyncio.sleep(0.01)
@@ -163,17 +175,29 @@ class Worker:
             self._round_at = now
             if now >= self._membership_at:
                 await self._membership(now)
-            incoming = await self._gather()
-            timers = self._due_timers()
+            limit = 1 if self._singly else self._set.batch_max
+            incoming = await self._gather(limit)
+            timers = [] if self._singly and incoming else self._due_timers(limit)
             if incoming or timers:
                 await self._batch(incoming, timers)
-            elif not any(held.waiting() for held in self._held.values()):
+                self._singly = max(0, self._singly - len(incoming) - len(timers))
+                return
+            self._acknowledge()  # what was only repetitions
+            if not any(held.waiting() for held in self._held.values()):
                 await self._sleep()
         except (Fenced, VersionConflict, StoreUnavailable, BusUnavailable) as error:
             self.stats.recoveries += 1
             await self._forget(type(error).__name__, str(error))
             await asyncio.sleep(self._clock.random.uniform(0.05, 0.3))
             self._round_at = self._clock.now()
+        except _BatchRefused as error:
+            # One of them is to blame: they are taken again one by one, and the one that fails alone is it.
+            self._singly = len(error.items)
+            if self._singly == 1:
+                self._refused[error.items[0]] = str(error)
+                while len(self._refused) > REFUSED_MAX:
+                    del self._refused[next(iter(self._refused))]
+            await self._forget("Unwritable", str(error))
         except Exception as error:
             # What was taken and not written must not be passed over by those who run this again.
             await self._forget(type(error).__name__, str(error))
@@ -243,7 +267,7 @@ class Worker:
         for key in [key for key in self._due if self._partition(key) == p]:
             del self._due[key]
         if held.near:
-            self._post(p, list(held.near))
+            self._post(p, [part.stretch for part in held.near])
             self._outbox_wake.set()
         await held.mailbox.close()
         self._log.debug("partition.dropped", partition=p, epoch=held.row.epoch)
@@ -267,25 +291,30 @@ class Worker:
 
     # Input
 
-    async def _gather(self) -> list[Incoming]:
+    async def _gather(self, limit: int) -> list[Incoming]:
+        """What is to be heard in the next batch: ``limit`` envelopes, no partition before its share."""
         found: list[Incoming] = []
-        for p, held in self._in_turn():
-            while held.near and len(found) < self._set.batch_max:
-                found += self._accept(p, held, held.near.popleft(), "")
-            deliveries = held.mailbox.take(max(1, (self._set.batch_max - len(found)) // 4))
-            held.took(len(deliveries), self._clock.now())
-            for delivery in deliveries:
-                held.last = delivery
-                found += self._open(p, held, delivery.body, delivery.sender)
-            if len(found) >= self._set.batch_max:
-                break
         now = self._clock.now()
+        for share in (4, 1):
+            for p, held in self._in_turn():
+                end = len(found) + -(-(limit - len(found)) // share)
+                while len(found) < end and (part := self._next(p, held, end - len(found), now)):
+                    found += self._accept(p, held, part)
+        for held in self._held.values():
+            held.look(now)
         sweep = now >= self._sweep_at
         if sweep or any(held.streams.gap for held in self._held.values()):
-            found += await self._pull(sweep=sweep)
+            await self._pull(sweep=sweep)
             if sweep:
                 self._sweep_at = now + self._set.sweep_s
         return found
+
+    def _next(self, p: int, held: Held, room: int, now: float) -> Part | None:
+        part = held.next(room)
+        while part is None and (deliveries := held.mailbox.take(1)):
+            held.open(deliveries[0], self._open(p, deliveries[0]), now)
+            part = held.next(room)
+        return part
 
     def _in_turn(self) -> list[tuple[int, Held]]:
         """The partitions in hand, each round beginning with the next: a busy one must not starve others."""
@@ -294,9 +323,10 @@ class Worker:
         at = self._first % len(held) if held else 0
         return held[at:] + held[:at]
 
-    def _open(self, p: int, held: Held, body: bytes, sender: str) -> list[Incoming]:
+    def _open(self, p: int, delivery: Delivery) -> list[Part]:
+        sender = delivery.sender
         try:
-            bundle = decode_bundle(body)
+            bundle = decode_bundle(delivery.body)
         except msgspec.MsgspecError as error:
             self._log.error("bundle.unreadable", partition=p, sender=sender, error=str(error))
             return []
@@ -307,12 +337,14 @@ class Worker:
             ):
                 self._log.error("bundle.misdirected", partition=p, sender=sender, source=stretch.source)
                 continue
-            found += self._accept(p, held, stretch, sender)
+            found.append(Part(stretch, sender))
         return found
 
-    def _accept(self, p: int, held: Held, stretch: Stretch, sender: str) -> list[Incoming]:
-        fresh = held.streams.accept(stretch, stretch.envelopes)
-        return self._admit(p, fresh, sender, numbered=stretch.source >= 0)
+    def _accept(self, p: int, held: Held, part: Part) -> list[Incoming]:
+        fresh = held.streams.accept(part.stretch, part.stretch.envelopes)
+        if part.resent:
+            self.stats.resent += len(fresh)
+        return self._admit(p, fresh, part.sender, numbered=part.stretch.source >= 0)
 
     def _admit(self, p: int, envelopes: list[Envelope], sender: str, *, numbered: bool) -> list[Incoming]:
         mine = [e for e in envelopes if partition_of(e.to, self._set.partitions) == p and well_formed(e)]
@@ -321,20 +353,18 @@ class Worker:
             self._log.warning("envelopes.refused", partition=p, sender=sender, refused=refused)
         return [Incoming(p, envelope, sender, numbered) for envelope in mine]
 
-    async def _pull(self, *, sweep: bool) -> list[Incoming]:
+    async def _pull(self, *, sweep: bool) -> None:
         """Read what the bus has not brought from the senders' segments: after a gap, and now and then."""
-        marks = {p: held.streams.marks() for p, held in self._held.items() if sweep or held.streams.gap}
-        hasty = any(held.streams.gap for held in self._held.values())
+        asking = {p: held for p, held in self._held.items() if not held.pulled}
+        marks = {p: held.streams.marks() for p, held in asking.items() if sweep or held.streams.gap}
+        hasty = any(held.streams.gap for held in asking.values())
         segments = await self._store.unpassed(marks, 0.0 if hasty else self._set.sweep_s / 2, PULL_LIMIT)
         for p in marks:
             self._held[p].streams.gap = False
-        found = []
         for segment in segments:
-            held = self._held[segment.destination]
-            fresh = held.streams.accept(segment, decode_envelopes(segment.body))
-            self.stats.resent += len(fresh)
-            found += self._admit(segment.destination, fresh, "", numbered=True)
-        return found
+            envelopes = decode_envelopes(segment.body)
+            stretch = Stretch(segment.source, segment.destination, segment.first, envelopes)
+            self._held[segment.destination].pulled.append(Part(stretch, resent=True))
 
     # Timers
 
@@ -346,16 +376,16 @@ class Worker:
             self._due[key] = at
             heapq.heappush(self._timers, (at, kind, ident))
 
-    def _due_timers(self) -> list[tuple[int, str, str]]:
+    def _due_timers(self, limit: int) -> list[tuple[int, str, str]]:
         now = self._clock.now()
         ready: list[tuple[int, str, str]] = []
         later: list[tuple[float, str, str]] = []
-        while self._timers and self._timers[0][0] <= now and len(ready) < self._set.batch_max:
+        while self._timers and self._timers[0][0] <= now and len(ready) < limit:
             at, kind, ident = heapq.heappop(self._timers)
             p = self._partition((kind, ident))
             if self._due.get((kind, ident)) != at or p not in self._held:
                 continue
-            if self._held[p].caught_up(now):
+            if self._held[p].caught_up(at, now):
                 del self._due[kind, ident]
                 ready.append((p, kind, ident))
             else:
@@ -381,12 +411,20 @@ class Worker:
             known=await self._known(incoming),
         )
         for one in incoming:
-            draft.hear(one)
+            if self._refused and (why := self._refused.pop(_fingerprint(one), "")):
+                draft.refuse(one, why)
+            else:
+                draft.hear(one)
         for p, kind, ident in timers:
-            draft.tick(p, kind, ident)
+            if ("tick", kind, ident) not in self._refused:
+                draft.tick(p, kind, ident)
         outcome = draft.finish({p: held.streams.marks() for p, held in self._held.items()})
         if outcome.batch.partitions:
-            await self._store.commit(self.name, outcome.batch)
+            try:
+                await self._store.commit(self.name, outcome.batch)
+            except Unwritable as error:
+                ticks = [("tick", kind, ident) for _, kind, ident in timers]
+                raise _BatchRefused(str(error), [*map(_fingerprint, incoming), *ticks]) from error
         self._applied(outcome)
         self._acknowledge()
         self._send(outcome)
@@ -432,6 +470,12 @@ class Worker:
         for parked in outcome.batch.parked:
             self._log.error("message.parked", address=parked.address, error=parked.error, story=parked.story)
 
+        if outcome.turned_away:
+            host, why = outcome.turned_away[0]
+            count = len(outcome.turned_away)
+            self.stats.turned_away += count
+            self._log.warning("host.turned_away", count=count, host=host, first=why)
+
     def _acknowledge(self) -> None:
         for held in self._held.values():
             if held.last is not None:
@@ -444,7 +488,7 @@ class Worker:
             stretches.setdefault(destination, []).append(Stretch(source, destination, first, envelopes))
         for destination, parts in stretches.items():
             if destination in self._held:
-                self._held[destination].near.extend(parts)
+                self._held[destination].near.extend(map(Part, parts))
             else:
                 self._post(destination, parts)
         for to, envelopes in outcome.direct.items():
@@ -520,6 +564,20 @@ class Worker:
                     await self._prune()
             except StoreUnavailable as error:
                 self._log.warning("collect.failed", error=str(error))
+
+
+class _BatchRefused(Exception):  # noqa: N818
+    """The database refuses something that one of these made."""
+
+    def __init__(self, why: str, items: list[tuple[str, ...]]) -> None:
+        super().__init__(why)
+        self.items = items
+
+
+def _fingerprint(one: Incoming) -> tuple[str, ...]:
+    """What a message is known by when it comes again."""
+    envelope = one.envelope
+    return (envelope.to, envelope.sender, envelope.operation, hashlib.sha256(envelope.body).hexdigest())
 
 
 def _bundles(stretches: list[Stretch]) -> list[bytes]:

@@ -87,8 +87,8 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     "timers fire at once after a takeover": (
         Edit(
             "actors.runtime.holding:Held.caught_up",
-            "if self.waiting():\n        return False\n",
-            "return True\n",
+            "if self.behind(now):",
+            "if False:",
         ),
     ),
     "no deadline fires": (

@@ -221,7 +221,17 @@ class SimWorker(Worker):
         self.watch.rounds[self.name] = handled
         self.watch.round_at[self.name] = self.watch.loop.now
         self._uncommitted = True
-        await super()._batch(incoming, timers)
+        try:
+            await super()._batch(incoming, timers)
+        finally:
+            self._uncommitted = False
+
+    def _due_timers(self, limit: int) -> list[tuple[int, str, str]]:
+        ready = super()._due_timers(limit)
+        now = self._clock.now()
+        for p in {p for p, _, _ in ready if self._held[p].behind(now)}:
+            self.watch.fail("timers wait for what waited at the takeover", f"{self.name}, partition {p}")
+        return ready
 
     def _applied(self, outcome: Outcome) -> None:
         super()._applied(outcome)

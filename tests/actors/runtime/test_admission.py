@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from actors.kinds import KINDS
 from actors.runtime.holding import Held
 from actors.runtime.worker import Worker, WorkerSettings
+from bus.mailbox import Delivery
 from bus.memory import MemoryBroker, MemoryBus
 from process.clock import SystemClock
 from protocol.codec import encode_bundle
@@ -41,7 +42,8 @@ def opened(body: bytes, sender: str = "") -> tuple[list[str], list[str]]:
     """The addresses let in, and what was logged."""
     made, held = worker()
     with capture_logs() as logs:
-        found = made._open(P, held, body, sender)
+        parts = made._open(P, Delivery(body, 1, sender))
+        found = [one for part in parts for one in made._accept(P, held, part)]
     return [one.envelope.to for one in found], [line["event"] for line in logs]
 
 
