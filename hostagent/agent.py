@@ -133,6 +133,8 @@ class Agent:
         self._patient_places = asyncio.Semaphore(settings.patient_operations_max)
         self._desks: dict[str, Desk] = {}
         self._admitting: dict[tuple[str, Pair], Order] = {}
+        self._concluding: set[tuple[str, Pair]] = set()
+        """Orders whose answer is being written: nobody may hear it before it is."""
         self._unrecorded: dict[str, Pair] = {}
         self._commands: dict[tuple[str, str], int] = {}
         self._reconnects = 0
@@ -264,6 +266,9 @@ class Agent:
         elif verdict is Verdict.STALE:
             self._refuse(order, "stale", "A later command for this instance has arrived before.")
         elif verdict is Verdict.ANSWERED and entry is not None:
+            if (instance, order.pair) in self._concluding:
+                self._count(order, "ignored")  # its answer is on its way to the disk, and then to the bus
+                return
             self._count(order, "answered_again")
             self._answer(order, entry.answer)
         elif verdict is Verdict.UNANSWERED and (instance, order.pair) not in self._admitting:
@@ -422,6 +427,8 @@ class Agent:
         if entry is None or entry.pair != order.pair:
             return
         answer = encode_message(fact)
+        key = (fact.instance, order.pair)
+        self._concluding.add(key)
         try:
             await self._journal.record(msgspec.structs.replace(entry, command=b"", answer=answer))
             self._unrecorded.pop(fact.instance, None)
@@ -429,6 +436,8 @@ class Agent:
             self._unrecorded[fact.instance] = order.pair
             # It is done, so say so. Asked again before there is space, it is done again: that is safe.
             self._log.warning("answer.not_journaled", instance=fact.instance, reason=str(error))
+        finally:
+            self._concluding.discard(key)
         self._answer(order, answer)
 
     # What goes out.

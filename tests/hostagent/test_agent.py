@@ -140,6 +140,21 @@ def test_repeated_command_under_way_is_ignored_and_answered_once() -> None:
     run(story)
 
 
+def test_nobody_hears_an_answer_before_the_journal_has_it() -> None:
+    async def story(world: World) -> None:
+        world.start_agent()
+        await world.send(spawn(1))
+        await world.heard(GuestStarted, 1)
+        while not world.said(GuestPaused):
+            await world.send(PauseGuest(instance=INSTANCE, generation=1, number=2))
+            await asyncio.sleep(0.0001)
+            world.hear()
+        entry = world.content.entries[INSTANCE]
+        assert (entry.number, bool(entry.answer)) == (2, True)
+
+    run(story)
+
+
 @pytest.mark.parametrize("last", [destroy(2), reboot(2, "hard")])
 def test_destroy_and_hard_reboot_end_lower_work(last: GuestCommand) -> None:
     async def story(world: World) -> None:

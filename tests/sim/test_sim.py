@@ -11,6 +11,15 @@ from tests.sim.run import run_seed
 BUDGET = 40
 
 
+FOUND = (343, 821)
+"""Seeds that found something once: an answer heard before its journal had it; a refusal that was none."""
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_found_something_stays_sound(seed: int) -> None:
+    assert not run_seed(seed).failure
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, BUDGET, 10))
 def test_every_invariant_holds(first: int) -> None:
