@@ -8,6 +8,9 @@ An actor's behaviour is two sorts of rows, both made by ``on``:
   begins one, its last row (next task state ``None``) ends it. Each task state has a deadline and a
   ``StepFailed`` row, checked when the table is made, so no operation can hang.
 
+A command may also be a word of the operation under way, such as a gateway's report on what it was asked
+to do: then the operation's row for it is taken, and its sender is answered.
+
 The order of checks for a command is the Compute API's: known, not late, visible, guarded (lock, host),
 settled state, running task, then the step's own arguments. A refusal changes nothing.
 """
@@ -249,9 +252,24 @@ def _begin(kind: Kind[S], state: S | None, heard: Heard, now: float, ident: str)
     if refused is not None:
         return _answer(state, heard, refused)
     table = kind.beginning(message)
-    if table is None:
-        return _live(kind, state, heard, now)
-    return _start(kind, table, state, heard, now)
+    if table is not None:
+        return _start(kind, table, state, heard, now)
+    return _within(kind, state, heard, now) or _live(kind, state, heard, now)
+
+
+def _within(kind: Kind[S], state: S, heard: Heard, now: float) -> Decision[S] | None:
+    """A command that is a word of the operation under way, or None: it is not, or not of its present step."""
+    task = state.task
+    if task is None:
+        return None
+    table = kind.under_way(task)
+    row = table.row(task.state, state, heard.message)
+    if row is None or not kind.relevant(state, heard):
+        return None
+    decision = _move(kind, table, row, state, heard, now)
+    if heard.reply_to:
+        decision.sends.append(Send(heard.reply_to, Accepted(), heard.operation))
+    return decision
 
 
 def _repeat(kind: Kind[S], state: S | None, heard: Heard) -> Decision[S]:
@@ -295,7 +313,7 @@ def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: floa
     decision = _move(kind, table, row, state.but(task=fresh), heard, now)
     if running is not None:
         why = StepFailed(code="interrupted", reason=f"interrupted by {table.name}")
-        cut = _note(replace(running, failure=why.reason), None, why, now)
+        cut = _note(replace(running, failure=why.reason), None, why.reason, now)
         decision.records.insert(0, _record(kind, state, cut, now, ended=True))
         decision.events.insert(0, _event(kind, state, f"{kind.name}.{running.name}.error", now))
     if heard.reply_to:
@@ -391,7 +409,7 @@ def _move(kind: Kind[S], table: Operation[S], row: Row[S], state: S, heard: Hear
     if isinstance(heard.message, StepFailed) and row.then != before.state and not task.failure:
         # A row that stays asks again: nothing has failed for good.
         task = replace(task, failure=f"{heard.message.code}: {heard.message.reason}")
-    task = _note(task, row.then, heard.message, now)
+    task = _note(task, row.then, _what_failed(before, task, heard.message), now)
     name = f"{kind.name}.{table.name}"
     if row.then is None:
         state = state.but(task=None)
@@ -420,15 +438,18 @@ def _outgoing(sends: Sequence[Send], operation: str) -> list[Send]:
     return [send if send.operation else replace(send, operation=operation) for send in sends]
 
 
-def _note(task: Task, then: str | None, message: Message, now: float) -> Task:
+def _what_failed(before: Task, after: Task, message: Message) -> str:
+    """Why the step did not succeed; empty: it did."""
+    if isinstance(message, StepFailed):
+        return message.reason
+    return after.failure if after.failure != before.failure else ""
+
+
+def _note(task: Task, then: str | None, failed: str, now: float) -> Task:
     steps = list(task.steps)
     if steps and (then != task.state or then is None) and not steps[-1].finished_at:
-        failed = isinstance(message, StepFailed)
         steps[-1] = replace(
-            steps[-1],
-            finished_at=now,
-            result="Error" if failed else "Success",
-            reason=message.reason if isinstance(message, StepFailed) else "",
+            steps[-1], finished_at=now, result="Error" if failed else "Success", reason=failed
         )
     if then is not None and then != task.state:
         steps.append(StepNote(then, now))

@@ -9,6 +9,7 @@ queue                     read by            how a message gets there
 ``partition.<p>``         its owning worker  default exchange; from agents ``host.in`` key ``*.<p>``
 ``host.<uuid>``           one host agent     default exchange
 ``scheduler``             all schedulers     default exchange, competing
+``mover``                 all gateways       default exchange, competing
 ``gateway.<id>``          one gateway        default exchange; transient
 ``schedulers.<id>``       one scheduler      fan-out exchange ``fanout.schedulers``; transient
 ========================  =================  =======================================================
@@ -63,6 +64,8 @@ class Binding(Struct, frozen=True):
 
 EXCHANGES: Final = (Exchange(HOST_IN, "topic"), Exchange(SCHEDULERS, "fanout"))
 SCHEDULER: Final = Queue("scheduler")
+MOVER: Final = Queue("mover")
+"""Orders to bring image data somewhere, for whatever gateway has a hand free."""
 
 
 def partition(number: int) -> Queue:
@@ -99,6 +102,8 @@ def queue_of(address: str, partitions: int) -> Queue:
         return gateway(ident)
     if address == "scheduler/any":
         return SCHEDULER
+    if address == "mover/any":
+        return MOVER
     if address == "schedulers/all":
         return Queue("", durable=False, fanout=SCHEDULERS)
     raise ValueError(f"no queue for address {address!r}")
@@ -165,6 +170,7 @@ def must_route(queue: str) -> bool:
 
     Partitions and the schedulers' queue belong to the cloud itself. A gateway or a host may be gone
     for good, and whoever speaks to it has its own deadline; waiting for it would stop everyone else.
+    Orders for movers are said again until one is taken.
     """
     return is_partition(queue) or queue == SCHEDULER.name
 

@@ -22,14 +22,18 @@ class MemberExists(Exception):  # noqa: N818  an answer, not a fault
 
 
 class ImageRow(Struct, frozen=True, kw_only=True):
-    """An image as gateways need it; ``view`` is ready JSON. Sizes in bytes."""
+    """An image as gateways need it; ``view`` is ready JSON. Sizes in bytes.
+
+    ``locations`` say where its data is read from, ``held`` where there is anything of use to it.
+    """
 
     id: str
     version: int
     owner: str
     status: str
     visibility: str
-    location: str | None
+    locations: Sequence[str]
+    held: Sequence[str]
     size_bytes: int | None
     view: str
 
@@ -99,7 +103,7 @@ SORT: Final[Mapping[str, str]] = {
 _COMPARE: Final[Mapping[Compare, str]] = {
     "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "=", "neq": "<>",
 }  # fmt: skip
-_ROW: Final = "r.id, r.version, r.owner, r.status, r.visibility, r.location, r.size_bytes, r.view"
+_ROW: Final = "r.id, r.version, r.owner, r.status, r.visibility, r.locations, r.held, r.size_bytes, r.view"
 _SOURCE: Final = "image.image r"
 
 
@@ -199,8 +203,8 @@ def _narrow(where: _Where, which: ImageFilter) -> None:
 
 
 async def live_locations(c: Connection) -> set[str]:
-    """Where the data of all images is that are not gone."""
-    rows = await c.fetch("SELECT location FROM image.image WHERE NOT gone AND location IS NOT NULL")
+    """Where there is anything of use to an image that is not gone."""
+    rows = await c.fetch("SELECT unnest(held) AS location FROM image.image WHERE NOT gone")
     return {row["location"] for row in rows}
 
 

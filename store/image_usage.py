@@ -7,8 +7,7 @@ from msgspec import Struct
 from store.pool import Connection
 
 _USAGE: Final = """
-SELECT coalesce(sum(size_bytes) FILTER (WHERE status IN ('active', 'deactivated')), 0)::bigint
-           AS stored_bytes,
+SELECT coalesce(sum(size_bytes * cardinality(locations)), 0)::bigint AS stored_bytes,
        coalesce(sum(size_bytes) FILTER (WHERE status IN ('uploading', 'importing')), 0)::bigint
            AS staged_bytes,
        count(*) AS images,

@@ -1,55 +1,50 @@
-"""An image's life as one table: queued → saving → active ⇄ deactivated, and deleted from anywhere.
+"""An image's life: queued → saving → active ⇄ deactivated, with its data staged and imported on the way.
 
 One upload holds the right to write; silence longer than UPLOAD_SILENCE_S or a failure puts the image
-back to ``queued``, and the store's sweep removes what was written. A protected image is not deleted.
+back to ``queued``, and the stores' sweep removes what was written. Staged data waits STAGED_MAX_S for its
+import. What takes several turns is in ``operations``.
 
 Source: Image API v2, image statuses.
 """
 
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
+from actors.image.model import (
+    ACTIVE,
+    DEACTIVATED,
+    DELETED,
+    QUEUED,
+    SAVING,
+    UPLOADING,
+    Image,
+    emptied,
+    held,
+    with_data,
+)
+from actors.image.operations.delete import DELETE
+from actors.image.operations.import_image import IMPORT, is_mine
+from actors.image.view import columns, summary
 from actors.machine import ANY, Kind, on
-from actors.turn import ActorState, Heard, Refusal, Step
+from actors.turn import Heard, Refusal, Step
 from protocol.command import Command, Tick
 from protocol.errors import Refused
 from protocol.image import (
     BeginUpload,
     CreateImage,
     DeactivateImage,
-    DeleteImage,
+    DropCopy,
     FailUpload,
+    FinishMove,
     FinishUpload,
-    ImageRecord,
     KeepUpload,
     ReactivateImage,
     UpdateImage,
+    store_of,
 )
-from protocol.view import stamp
 
-QUEUED: Final = "queued"
-SAVING: Final = "saving"
-ACTIVE: Final = "active"
-DEACTIVATED: Final = "deactivated"
-DELETED: Final = "deleted"
 UPLOAD_SILENCE_S: Final = 60.0
+STAGED_MAX_S: Final = 86_400.0
 _SWITCHES: Final[dict[type[Command], str]] = {DeactivateImage: "deactivate", ReactivateImage: "reactivate"}
-
-
-class Image(ActorState, frozen=True, kw_only=True):
-    """One image. ``life`` is the API's status; sizes in bytes."""
-
-    owner: str
-    record: ImageRecord
-    upload: str = ""
-    received: int = 0
-    location: str = ""
-    size_bytes: int | None = None
-    virtual_size_bytes: int | None = None
-    md5: str = ""
-    sha512: str = ""
-    failure: str = ""
 
 
 def born(message: CreateImage, ident: str, now: float) -> Image:
@@ -93,36 +88,51 @@ def keep(image: Image, wish: KeepUpload) -> Step[Image]:
 
 def finish(image: Image, wish: FinishUpload) -> Step[Image]:
     _same(image, wish.upload)
-    return (
-        image.but(
-            upload="",
-            alarm_at=None,
-            received=wish.size_bytes,
-            location=wish.location,
-            size_bytes=wish.size_bytes,
-            virtual_size_bytes=wish.virtual_size_bytes,
-            md5=wish.md5,
-            sha512=wish.sha512,
-        ),
-        [],
-    )
+    image = with_data(image, wish.data)
+    return image.but(upload="", alarm_at=None, locations=(wish.data.location,)), []
+
+
+def stage(image: Image, wish: FinishUpload) -> Step[Image]:
+    _same(image, wish.upload)
+    image = with_data(image, wish.data)
+    return image.but(upload="", alarm_at=image.updated_at + STAGED_MAX_S, staged=wish.data.location), []
 
 
 def fail(image: Image, wish: FailUpload) -> Step[Image]:
     _same(image, wish.upload)
-    return image.but(upload="", alarm_at=None, failure=wish.reason), []
+    return emptied(image, wish.reason), []
 
 
 def fall_silent(image: Image, _: Tick) -> Step[Image]:
-    return image.but(upload="", failure="the upload fell silent"), []
+    waited = "the staged data was not imported in time" if image.staged else "the upload fell silent"
+    return emptied(image, waited), []
 
 
-def delete(image: Image, _: DeleteImage) -> Step[Image]:
-    if image.record.protected:
+def drop_copy(image: Image, wish: DropCopy) -> Step[Image]:
+    left = tuple(location for location in image.locations if store_of(location) != wish.store)
+    if left == image.locations:
         raise Refusal(
-            "forbidden", f"Image {image.id} is protected and cannot be deleted.", "protected", "true"
+            "not_found", f"Image {image.id} is not stored in store {wish.store}.", "stores", wish.store
         )
-    return image.but(alarm_at=None, upload=""), []
+    if not left:
+        reason = (
+            "Cannot delete image data from the only store containing it. Consider deleting the image instead."
+        )
+        raise Refusal("forbidden", reason, "stores", wish.store)
+    return image.but(locations=left), []
+
+
+def hear_again(image: Image, _: FinishMove) -> Step[Image]:
+    """The end of a move that was heard before, but its answer was lost."""
+    return image, []
+
+
+def is_staging(_: Image, wish: BeginUpload) -> bool:
+    return wish.stage
+
+
+def is_kept(image: Image, wish: FinishMove) -> bool:
+    return wish.data.location in held(image)
 
 
 def _same(image: Image, upload: str) -> None:
@@ -141,78 +151,27 @@ def guard(image: Image, command: Command, _: Heard) -> Refused | None:
     return Refused(code="forbidden", reason=reason, attribute="status", value=image.life)
 
 
-def image_json(image: Image) -> bytes:
-    """The image as Image API v2 shows it; ``owner`` and links as paths, properties at the top level."""
-    record = image.record
-    shown: dict[str, Any] = dict(record.properties)
-    shown |= {
-        "id": image.id,
-        "name": record.name,
-        "status": image.life,
-        "visibility": record.visibility,
-        "owner": image.owner,
-        "protected": record.protected,
-        "os_hidden": record.hidden,
-        "tags": list(record.tags),
-        "disk_format": record.disk_format,
-        "container_format": record.container_format,
-        "min_disk": record.min_disk,
-        "min_ram": record.min_ram,
-        "size": image.size_bytes,
-        "virtual_size": image.virtual_size_bytes,
-        "checksum": image.md5 or None,
-        "os_hash_algo": "sha512" if image.sha512 else None,
-        "os_hash_value": image.sha512 or None,
-        "created_at": stamp(image.created_at),
-        "updated_at": stamp(image.updated_at),
-        "self": f"/v2/images/{image.id}",
-        "file": f"/v2/images/{image.id}/file",
-        "schema": "/v2/schemas/image",
-    }
-    return msgspec.json.encode(shown)
-
-
-def columns(image: Image) -> tuple[Any, ...]:
-    """The typed columns of ``image.image``, in the order of store.kinds."""
-    record = image.record
-    return (
-        image.owner,
-        record.name,
-        image.life,
-        record.visibility,
-        record.hidden,
-        record.protected,
-        record.disk_format,
-        record.container_format,
-        image.size_bytes,
-        image.location or None,
-        image.created_at,
-        image.updated_at,
-        image_json(image).decode(),
-    )
-
-
-def summary(image: Image) -> bytes:
-    """The data of an event about this image."""
-    told = {"id": image.id, "name": image.record.name, "status": image.life, "received": image.received}
-    return msgspec.json.encode(told)
-
-
 # fmt: off
 LIFE = (
-    # while   hearing       do           then
+    # while         hearing          do           then
     on(QUEUED,      CreateImage,     create,      QUEUED,      log="create"),
     on(ANY,         UpdateImage,     update,      ANY,         log="update"),
+    on(QUEUED,      BeginUpload,     begin,       UPLOADING,   log="upload", when=is_staging),
     on(QUEUED,      BeginUpload,     begin,       SAVING,      log="upload"),
     on(SAVING,      KeepUpload,      keep,        ANY),
+    on(UPLOADING,   KeepUpload,      keep,        ANY),
     on(SAVING,      FinishUpload,    finish,      ACTIVE,      log="activate"),
+    on(UPLOADING,   FinishUpload,    stage,       ANY,         log="stage"),
     on(SAVING,      FailUpload,      fail,        QUEUED,      log="upload_failed"),
+    on(UPLOADING,   FailUpload,      fail,        QUEUED,      log="upload_failed"),
     on(SAVING,      Tick,            fall_silent, QUEUED,      log="upload_failed"),
+    on(UPLOADING,   Tick,            fall_silent, QUEUED,      log="upload_failed"),
     on(ACTIVE,      DeactivateImage, switch,      DEACTIVATED, log="deactivate"),
     on(DEACTIVATED, DeactivateImage, switch,      ANY,         log="deactivate"),
     on(DEACTIVATED, ReactivateImage, switch,      ACTIVE,      log="reactivate"),
     on(ACTIVE,      ReactivateImage, switch,      ANY,         log="reactivate"),
-    on(ANY,         DeleteImage,     delete,      DELETED,     log="delete"),
+    on(ACTIVE,      DropCopy,        drop_copy,   ANY,         log="drop_copy"),
+    on(ANY,         FinishMove,      hear_again,  ANY,         when=is_kept),
 )
 # fmt: on
 
@@ -220,10 +179,11 @@ IMAGE: Kind[Image] = Kind(
     name="image",
     state=Image,
     births={CreateImage: born},
+    operations=(IMPORT, DELETE),
     life=LIFE,
     settled=lambda image: image.life,
     guard=guard,
-    relevant=lambda _, __: True,
+    relevant=lambda image, heard: not isinstance(heard.message, Command) or is_mine(image, heard.message),
     project=lambda image: image.owner,
     summary=summary,
     gone=lambda image: image.life == DELETED,

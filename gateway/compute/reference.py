@@ -53,7 +53,8 @@ class WantedNetwork(Struct, frozen=True):
 _DESCRIBED: Final = frozenset(
     {"id", "name", "status", "visibility", "owner", "protected", "os_hidden", "tags", "disk_format"}
     | {"container_format", "min_disk", "min_ram", "size", "virtual_size", "checksum", "os_hash_algo"}
-    | {"os_hash_value", "created_at", "updated_at", "self", "file", "schema", "locations", "direct_url"}
+    | {"os_hash_value", "created_at", "updated_at", "self", "file", "schema", "stores", "locations"}
+    | {"direct_url"}
 )
 """Members of an image that are no properties of its owner's making."""
 
@@ -120,7 +121,9 @@ def properties_in(view: str) -> dict[str, str]:
     """The properties an image's owner gave it, from its view."""
     members = msgspec.json.decode(view, type=dict[str, object])
     return {
-        name: value for name, value in members.items() if name not in _DESCRIBED and isinstance(value, str)
+        name: value
+        for name, value in members.items()
+        if name not in _DESCRIBED and not name.startswith("os_glance") and isinstance(value, str)
     }
 
 

@@ -44,6 +44,21 @@ def _store(name: str, description: str, *, default: bool) -> dict[str, str]:
     return {**shown, "default": "true"} if default else shown
 
 
+async def list_stores_in_detail(request: Request) -> Response:
+    """The stores as an operator knows them, without what their drivers are given."""
+    stores = request.services.images
+    shown: list[dict[str, Any]] = [
+        {
+            **_store(store.name, store.description, default=store.name == stores.default),
+            "type": store.kind,
+            "weight": 0,
+            "properties": {},
+        }
+        for store in stores
+    ]
+    return Response({"stores": shown})
+
+
 async def not_implemented(_: Request) -> Response:
     """Calls of the API that this cloud does not have."""
     raise Problem(501, "This cloud does not implement this call of the Image API.")

@@ -4,7 +4,7 @@ A change reads the record, applies what was asked and sends the whole record wit
 derived from; when another change came between, it begins again. Source: Image API v2, "Images".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -24,14 +24,17 @@ from protocol.image import (
     CreateImage,
     DeactivateImage,
     DeleteImage,
+    DropCopy,
     ImageRecord,
     ReactivateImage,
     UpdateImage,
+    store_of,
 )
 from store.image import ImageRow, image
 
 REVISIONS_MAX: Final = 8
 """Attempts of one change that others got in the way of."""
+STORE_SHOWN_MAX: Final = 64
 PUBLICIZE: Final = "image:publicize_image"
 COMMUNITIZE: Final = "image:communitize_image"
 
@@ -161,11 +164,26 @@ async def delete_image(request: Request) -> Response:
     """End the image, then remove its data; what cannot be removed now the sweep removes."""
     row = await image_for_change(request)
     await _tell(request, row.id, DeleteImage(by=request.said_by()))
-    if row.location is not None:
+    await _remove(request, row, row.held)
+    return Response()
+
+
+async def _remove(request: Request, row: ImageRow, locations: Iterable[str]) -> None:
+    for location in locations:
         try:
-            await request.services.images.delete(row.location)
+            await request.services.images.delete(location)
         except (StoreFailed, StoreFull) as error:
             _log.warning("image.data_left", image=row.id, error=str(error))
+
+
+async def delete_copy(request: Request) -> Response:
+    """Remove the image's data from one of its stores."""
+    store = request.params["store_id"]
+    if store not in request.services.images:
+        raise Problem(409, f"The selected store {store[:STORE_SHOWN_MAX]} is not available on this node.")
+    row = await image_for_change(request)
+    await _tell(request, row.id, DropCopy(by=request.said_by(), store=store))
+    await _remove(request, row, [location for location in row.locations if store_of(location) == store])
     return Response()
 
 

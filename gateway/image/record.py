@@ -185,5 +185,9 @@ def record_of(view: str) -> ImageRecord:
     shown: dict[str, Any] = msgspec.json.decode(view)
     base = {member: shown.pop(name) for name, (member, _) in BASE.items()}
     base["tags"] = tuple(base["tags"])
-    properties = {name: value for name, value in shown.items() if name not in READ_ONLY}
+    properties = {
+        name: value
+        for name, value in shown.items()
+        if name not in READ_ONLY and not name.startswith(_RESERVED_PREFIX)
+    }
     return ImageRecord(**base, properties=properties)

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.body import BodyStream
 from gateway.envelope import glance
-from gateway.image import data, discovery, images, listing, member, patch, quota, schema
+from gateway.image import data, discovery, download, images, listing, member, patch, quota, schema
 from gateway.image.metadef import routes as metadef
 from gateway.problem import glance_refusal
 from gateway.route import Api, Route
@@ -24,6 +24,7 @@ RULES: Final = {
     "image:get_image": _READ,
     "image:get_schema": "authenticated",
     "image:get_info": "authenticated",
+    "image:stores_info_detail": "admin",
     "image:get_usage": "admin or project reader",
     "image:add_image": _WRITE,
     "image:modify_image": _WRITE,
@@ -40,6 +41,8 @@ RULES: Final = {
     "image:deactivate": _WRITE,
     "image:reactivate": _WRITE,
     "image:import_image": _WRITE,
+    "image:stage_image": _WRITE,
+    "image:delete_image_location": "admin",
     **metadef.RULES,
 }
 
@@ -53,6 +56,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *(Route("GET", f"/v2/schemas/{name}", schema.show_schema, "image:get_schema") for name in schema.SCHEMAS),
     Route("GET", "/v2/info/import", discovery.show_import, "image:get_info"),
     Route("GET", "/v2/info/stores", discovery.list_stores, "image:get_info"),
+    Route("GET", "/v2/info/stores/detail", discovery.list_stores_in_detail, "image:stores_info_detail"),
     Route("GET", "/v2/info/usage", quota.show_usage, "image:get_usage"),
     Route("GET", "/v2/images", listing.list_images, "image:get_images"),
     Route("POST", "/v2/images", images.create_image, "image:add_image", 201, images.CreateBody),
@@ -77,7 +81,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body_bytes_max=_UPLOAD_BYTES_MAX,
         media_types=("application/octet-stream",),
     ),
-    Route("GET", f"{_IMAGE}/file", data.get_file, "image:signed_download"),
+    Route("GET", f"{_IMAGE}/file", download.get_file, "image:signed_download"),
     Route("PUT", f"{_IMAGE}/tags/{{tag}}", images.put_tag, "image:modify_image", 204),
     Route("DELETE", f"{_IMAGE}/tags/{{tag}}", images.delete_tag, "image:modify_image", 204),
     Route("GET", _MEMBERS, member.list_members, "image:get_members"),
@@ -95,7 +99,19 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{_IMAGE}/actions/deactivate", images.deactivate_image, "image:deactivate", 204),
     Route("POST", f"{_IMAGE}/actions/reactivate", images.reactivate_image, "image:reactivate", 204),
     Route("POST", f"{_IMAGE}/import", discovery.not_implemented, "image:import_image", 202),
-    Route("PUT", f"{_IMAGE}/stage", discovery.not_implemented, "image:import_image", 204),
+    Route(
+        "PUT",
+        f"{_IMAGE}/stage",
+        data.stage_file,
+        "image:stage_image",
+        204,
+        BodyStream,
+        body_bytes_max=_UPLOAD_BYTES_MAX,
+        media_types=("application/octet-stream",),
+    ),
+    Route(
+        "DELETE", "/v2/stores/{store_id}/{image_id}", images.delete_copy, "image:delete_image_location", 204
+    ),
     *metadef.ROUTES,
 )
 

@@ -15,7 +15,9 @@ LEASE_S: Final = 60.0
 RUN_OUT_S: Final = -1.0
 """A lease that has run out before it is given: no test waits for one."""
 
-_VALUES: Final[dict[str, Any]] = {"text": "t", "int": 3, "bigint": 4, "bool": True, "float8": 1.5}
+_VALUES: Final[dict[str, Any]] = {
+    "text": "t", "int": 3, "bigint": 4, "bool": True, "float8": 1.5, "text[]": ["t", "u"],
+}  # fmt: skip
 
 
 class StoreHarness(Protocol):

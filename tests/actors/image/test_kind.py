@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.image.kind import ACTIVE, DEACTIVATED, DELETED, IMAGE, QUEUED, SAVING, UPLOAD_SILENCE_S, Image
+from actors.image.kind import IMAGE, STAGED_MAX_S, UPLOAD_SILENCE_S
+from actors.image.model import ACTIVE, DEACTIVATED, DELETED, QUEUED, SAVING, UPLOADING, Image, held
 from actors.turn import due_at
 from protocol.command import Command, Tick
 from protocol.errors import Refused
@@ -14,11 +15,14 @@ from protocol.image import (
     CreateImage,
     DeactivateImage,
     DeleteImage,
+    DropCopy,
     FailUpload,
+    FinishMove,
     FinishUpload,
     ImageRecord,
     KeepUpload,
     ReactivateImage,
+    StoredData,
     UpdateImage,
 )
 from tests.actors.life import LifeCase, every_life_row_is_taken
@@ -31,14 +35,17 @@ KEEP = KeepUpload(by=OWNER, upload="u-1", received=70)
 FAIL = FailUpload(by=OWNER, upload="u-1", reason="broke off")
 DELETE = DeleteImage(by=OWNER)
 DEACTIVATE, REACTIVATE = DeactivateImage(by=OWNER), ReactivateImage(by=OWNER)
-FINISH = FinishUpload(
-    by=OWNER, upload="u-1", location="file:///a",
-    size_bytes=99, virtual_size_bytes=1 << 30, md5="m", sha512="s",
-)  # fmt: skip
+DATA = StoredData(location="a:1", size_bytes=99, virtual_size_bytes=1 << 30, md5="m", sha512="s")
+FINISH = FinishUpload(by=OWNER, upload="u-1", data=DATA)
+STAGE = BeginUpload(by=OWNER, upload="u-1", stage=True)
+AGAIN = FinishMove(by=OWNER, move="m-1", data=DATA)
 
 NEW = reach(IMAGE, None, heard(CREATE), ident=IMAGE_ID)
 WRITING = reach(IMAGE, NEW, heard(BEGIN))
 READY = reach(IMAGE, WRITING, heard(FINISH))
+STAGING = reach(IMAGE, NEW, heard(STAGE))
+STAGED = reach(IMAGE, STAGING, heard(FINISH))
+TWICE = READY.but(locations=("a:1", "b:2"))
 GIVE = UpdateImage(by=OWNER, record=RECORD, seen=READY.version, owner="p9")
 KEPT = reach(IMAGE, READY, heard(DEACTIVATE))
 
@@ -59,14 +66,18 @@ CASES: tuple[LifeCase[Image], ...] = (
     LifeCase("reactivated again", READY, REACTIVATE, ACTIVE, event="reactivate"),
     LifeCase("changed under way", WRITING, renamed(WRITING), SAVING, event="update"),
     LifeCase("an upload begins", NEW, BEGIN, SAVING, event="upload", leaves={"upload": "u-1"}),
+    LifeCase("staging begins", NEW, STAGE, UPLOADING, event="upload", leaves={"upload": "u-1"}),
+    LifeCase("staging goes on", STAGING, KEEP, UPLOADING, leaves={"received": 70}),
+    LifeCase("staged", STAGING, FINISH, UPLOADING, event="stage", leaves={"staged": "a:1", "locations": ()}),
+    LifeCase("staging fails", STAGING, FAIL, QUEUED, event="upload_failed", leaves={"upload": ""}),
+    LifeCase("staging falls silent", STAGING.but(alarm_at=NOW), Tick(), QUEUED, event="upload_failed"),
+    LifeCase("a copy is dropped", TWICE, DropCopy(by=OWNER, store="a"), ACTIVE, event="drop_copy",
+             leaves={"locations": ("b:2",)}),
+    LifeCase("the end of a move is heard again", READY, AGAIN, ACTIVE, leaves={"locations": ("a:1",)}),
     LifeCase("it goes on", WRITING, KEEP, SAVING, leaves={"received": 70}),
     LifeCase("it is complete", WRITING, FINISH, ACTIVE, event="activate", leaves={"upload": ""}),
     LifeCase("it fails", WRITING, FAIL, QUEUED, event="upload_failed", leaves={"failure": "broke off"}),
     LifeCase("it falls silent", WRITING.but(alarm_at=NOW), Tick(), QUEUED, event="upload_failed"),
-    LifeCase("deleted without data", NEW, DELETE, DELETED, event="delete"),
-    LifeCase("deleted under way", WRITING, DELETE, DELETED, event="delete", leaves={"upload": ""}),
-    LifeCase("deleted", READY, DELETE, DELETED, event="delete"),
-    LifeCase("deleted while deactivated", KEPT, DELETE, DELETED, event="delete"),
 )  # fmt: skip
 
 
@@ -100,12 +111,26 @@ def refusal(image: Image | None, command: Command) -> tuple[str, str, str]:
         (WRITING, REACTIVATE, ("forbidden", "status", SAVING)),
         (KEPT, BEGIN, ("conflict", "status", DEACTIVATED)),
         (READY, UpdateImage(by=OWNER, record=RECORD, seen=READY.version - 1), ("conflict", "version", "2")),
+        (READY, DropCopy(by=OWNER, store="a"), ("forbidden", "stores", "a")),
+        (TWICE, DropCopy(by=OWNER, store="c"), ("not_found", "stores", "c")),
+        (NEW, DropCopy(by=OWNER, store="a"), ("conflict", "status", QUEUED)),
+        (STAGED, BEGIN, ("conflict", "status", UPLOADING)),
+        (STAGED, KEEP, ("conflict", "upload", "u-1")),
+        (NEW, AGAIN, ("conflict", "status", QUEUED)),
         (None, DELETE, ("not_found", "", "")),
         (None, BEGIN, ("not_found", "", "")),
     ],
 )
 def test_what_is_refused(image: Image | None, command: Command, refused: tuple[str, str, str]) -> None:
     assert refusal(image, command) == refused
+
+
+@pytest.mark.parametrize("image", [NEW, WRITING, STAGED, READY, KEPT], ids=lambda image: image.life)
+def test_deleted_from_anywhere_in_one_turn(image: Image) -> None:
+    decision = turn(IMAGE, image, heard(DELETE))
+    assert decision.state is not None
+    assert (decision.state.life, decision.state.upload, decision.state.task) == (DELETED, "", None)
+    assert only(decision.records).outcome == "success"
 
 
 @pytest.mark.parametrize("image", [NEW, READY], ids=["queued", "active"])
@@ -125,6 +150,14 @@ def test_silence_is_counted_from_the_last_word_of_the_upload() -> None:
     assert due_at(READY) is None
 
 
+def test_staged_data_waits_so_long_and_no_longer() -> None:
+    assert due_at(STAGED) == STAGED.updated_at + STAGED_MAX_S
+    assert held(STAGED) == ("a:1",)
+    gone = turn(IMAGE, STAGED, Tick(), at=STAGED.updated_at + STAGED_MAX_S).state
+    assert gone is not None
+    assert (gone.life, gone.size_bytes, gone.md5, held(gone)) == (QUEUED, None, "", ())
+
+
 def test_the_next_upload_begins_anew() -> None:
     again = reach(IMAGE, WRITING, heard(KEEP), heard(FAIL), heard(BeginUpload(by=OWNER, upload="u-2")))
     assert (again.upload, again.received, again.failure) == ("u-2", 0, "")
@@ -139,6 +172,7 @@ def test_what_is_deleted_is_gone() -> None:
     gone = reach(IMAGE, READY, heard(DELETE))
     assert IMAGE.gone(gone)
     assert due_at(gone) is None
+    assert held(gone) == ()
     for command in (CREATE, BEGIN, KEEP, FINISH, DELETE, renamed(gone)):
         assert refusal(gone, command)[0] == "not_found"
 

@@ -14,7 +14,8 @@ from aiohttp import ClientSession
 
 from actors.host.kind import HOST
 from actors.host.model import Host
-from actors.image.kind import IMAGE, Image
+from actors.image.kind import IMAGE
+from actors.image.model import Image
 from actors.instance.kind import INSTANCE
 from actors.instance.model import Instance, Placement, V
 from actors.machine import Kind, decide
@@ -173,7 +174,7 @@ async def seed(actors: Actors) -> None:
     )
     image = Image(
         id=IMAGE_ID, life="active", created_at=now, updated_at=now, owner="admin", record=record,
-        size_bytes=1 << 20, md5="m", sha512="a" * 128, location="file://x",
+        size_bytes=1 << 20, md5="m", sha512="a" * 128, locations=("file:x",),
     )  # fmt: skip
     await actors.store(f"image/{IMAGE_ID}", image)
     inventory = HostInventory(

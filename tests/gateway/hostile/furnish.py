@@ -179,6 +179,8 @@ async def _image(cloud: Cloud) -> None:
     await cloud.must("POST", f"/image/v2/images/{ident}/members", member, who="alice")
     cloud.things |= {
         "image:images": ident,
+        "image:stores": "file",
+        "image:{store_id}": ident,
         "image:tags": f"{MARK}-tag",
         "image:members": cloud.projects["gamma"],
     }
@@ -326,6 +328,7 @@ async def _victims(cloud: Cloud) -> None:
         "compute:os-quota-sets": made["identity:projects"],
         "compute:os-services": hosts["services"][-1]["id"],
         "image:images": image,
+        "image:{store_id}": image,
         "image:members": cloud.projects["alpha"],
         "image:namespaces": await make_namespace(cloud, "victim"),
     }

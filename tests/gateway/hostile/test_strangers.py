@@ -25,6 +25,7 @@ SHARED: Final = {
     "network:extensions": "what the cloud can do",
     "image:resource_types": "the words that all metadata definitions share",
     "identity:regions": "anybody with a token may read them",
+    "image:stores": "anybody with a token may read them",
 }
 """Things in paths that are not the first project's, and why."""
 CLOUDS_OWN: Final = (

@@ -46,6 +46,10 @@ class Actors:
         self, to: str, message: Message, *, operation: str, timeout_s: float, trace: str = ""
     ) -> Message:
         self.fault(message)
+        # An actor's turn is not cut short by a client that goes away.
+        return await asyncio.shield(asyncio.ensure_future(self._hear(to, message, operation)))
+
+    async def _hear(self, to: str, message: Message, operation: str) -> Message:
         async with self._lock:
             self.heard.append(message)
             return await self._turn(to, message, operation)

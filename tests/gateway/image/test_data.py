@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.image import data as data_module
+from gateway.image import intake as intake_module
 from gateway.image import upload as upload_module
 from gateway.image.store import StoreFailed
 from gateway.image.stores.file import FileSink, _Part
@@ -161,7 +161,7 @@ async def test_one_upload_at_a_time_and_none_over_data(images: Images) -> None:
 
 
 async def test_a_long_upload_says_that_it_goes_on(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "KEEP_S", 0.02)
+    monkeypatch.setattr(intake_module, "KEEP_S", 0.02)
     ident = await images.make()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -177,7 +177,7 @@ async def test_a_long_upload_says_that_it_goes_on(images: Images, monkeypatch: p
 
 
 async def test_an_upload_whose_image_is_deleted_ends(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "KEEP_S", 0.02)
+    monkeypatch.setattr(intake_module, "KEEP_S", 0.02)
     ident = await images.make()
     deleted = False
 

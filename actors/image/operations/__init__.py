@@ -1,0 +1,1 @@
+"""What an image does over several turns, one file each."""
