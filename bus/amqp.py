@@ -15,12 +15,12 @@ from typing import Final, TypeVar
 
 import structlog
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity
+from aiormq.exceptions import AMQPChannelError, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from bus import topology
 from bus.consumer import AmqpMailbox
 from bus.link import Link, describe, hang_up, unavailable
-from bus.mailbox import Counters, Parcel, Queue
+from bus.mailbox import BusUnavailable, Counters, Parcel, Queue, QueueDiffers
 from bus.publisher import Publisher
 from process.clock import Clock, SystemClock
 
@@ -75,7 +75,12 @@ class AmqpBus:
     async def declare(self, queue: Queue) -> None:
         if self._host:
             return
-        await self._on_channel(f"declare {queue.name}", lambda channel: self._make(channel, queue))
+        try:
+            await self._on_channel(f"declare {queue.name}", lambda channel: self._make(channel, queue))
+        except BusUnavailable as error:
+            if isinstance(error.__cause__, ChannelPreconditionFailed):
+                raise QueueDiffers(str(error)) from error.__cause__
+            raise
         if queue.durable:
             self._declared[queue.name] = queue
 

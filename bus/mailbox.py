@@ -19,6 +19,10 @@ class BusUnavailable(Exception):  # noqa: N818  named for what the caller does: 
     """The broker cannot be reached or did not confirm in time. Try again later."""
 
 
+class QueueDiffers(BusUnavailable):
+    """The queue exists in another shape than the one asked for. It serves; only its limits are others."""
+
+
 class Queue(Struct, frozen=True):
     """One mailbox. ``durable`` survives the broker's restart; others vanish with their reader.
 
@@ -53,6 +57,7 @@ class Counters(Struct):
     published: int = 0
     unconfirmed: int = 0
     unroutable: int = 0
+    refused: int = 0
     delivered: int = 0
     stale_acks: int = 0
     forged: int = 0
@@ -95,7 +100,7 @@ class Bus(Protocol):
     async def declare(self, queue: Queue) -> None:
         """Make the queue exist, again after each reconnection. Idempotent; agents may not, and need not.
 
-        Raises BusUnavailable.
+        Raises BusUnavailable; QueueDiffers when there is one of another shape.
         """
         ...
 
@@ -114,7 +119,7 @@ class Bus(Protocol):
         """Hand over all parcels and wait for the broker's confirms.
 
         Raises BusUnavailable when any was not confirmed; some may have arrived all the same. A
-        parcel to a gateway or host whose queue is gone counts as delivered (see
+        parcel to a gateway or host whose queue is gone or full counts as delivered (see
         ``topology.must_route``). Raises ValueError for a body over BODY_BYTES_MAX, and when an
         agent publishes to anything but a partition.
         """

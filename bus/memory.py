@@ -166,7 +166,8 @@ class MemoryBroker:
             counters.unroutable += 1
             return f"no queue {parcel.queue}" if topology.must_route(parcel.queue) else ""
         if stock.full():
-            return f"queue {parcel.queue} is full"
+            counters.refused += 1
+            return f"queue {parcel.queue} is full" if topology.must_route(parcel.queue) else ""
         stock.put(parcel.body, sender)
         return ""
 

@@ -89,6 +89,9 @@ class Publisher:
                 return ""
             failure = f"no queue {parcel.queue}"
         elif isinstance(result, DeliveryError):
+            if not parcel.fanout and not topology.must_route(parcel.queue):
+                self._counters.refused += 1
+                return ""
             failure = f"queue {parcel.queue or parcel.fanout} refused: full, or the broker is failing"
         else:
             failure = f"not confirmed: {describe(result)}"

@@ -38,6 +38,9 @@ DURABLE_BYTES_MAX: Final = 512 * 1024 * 1024
 TRANSIENT_BYTES_MAX: Final = 64 * 1024 * 1024
 """A transient queue this full forgets its oldest messages: its reader is frozen."""
 
+HOST_KEPT_MS: Final = 60_000
+"""What an agent has not fetched for so long is forgotten: whoever said it says it again."""
+
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _HOST: Final = re.compile(_UUID)
 _PARTY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -135,14 +138,16 @@ def exchanges_for(queue: Queue) -> tuple[Exchange, ...]:
 def arguments_of(queue: Queue, queue_type: QueueType) -> dict[str, str | int]:
     """The ``x-`` arguments a queue is declared with. Transient queues are always classic.
 
-    Source: RabbitMQ documentation, "Queue Length Limit" and "Quorum Queues".
+    Source: RabbitMQ documentation, "Queue Length Limit", "Time-To-Live" and "Quorum Queues".
     """
     if queue.durable:
-        return {
-            "x-queue-type": queue_type,
+        limits: dict[str, str | int] = {
             "x-max-length-bytes": DURABLE_BYTES_MAX,
             "x-overflow": "reject-publish",
         }
+        if is_host(queue.name):
+            limits["x-message-ttl"] = HOST_KEPT_MS
+        return {"x-queue-type": queue_type, **limits}
     return {
         "x-queue-type": "classic",
         "x-max-length-bytes": TRANSIENT_BYTES_MAX,
@@ -166,7 +171,7 @@ def is_durable(parcel: Parcel) -> bool:
 
 
 def must_route(queue: str) -> bool:
-    """Whether a message to a missing queue is an outage (BusUnavailable) rather than a stranger's loss.
+    """Whether a message to a missing or full queue is an outage (BusUnavailable), not a stranger's loss.
 
     Partitions and the schedulers' queue belong to the cloud itself. A gateway or a host may be gone
     for good, and whoever speaks to it has its own deadline; waiting for it would stop everyone else.

@@ -12,7 +12,7 @@ import uvloop
 from bus.enrolment import enrol_role
 from bus.mailbox import BusUnavailable
 from cli.bootstrap import prepare_database, write_credentials
-from cli.enrol import enrol
+from cli.enrol import enrol, retire
 from cli.policy import add_check_arguments, add_show_arguments, check, show
 from cli.roles import run_agent, run_gateway, run_scheduler, run_worker
 from cli.up import up
@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="a setting of the driver"
     )
+    old = add(agent, "retire", "Remove a host, its bus user and its queue from the cloud.", _retire)
+    old.add_argument("host", help="its id, its name or its folder; no instance may be on it")
     db = commands.add_parser("db", help="Look after the database.").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -127,7 +129,7 @@ async def _bus_login(wiring: Wiring, arguments: argparse.Namespace) -> int:
 
 
 async def _enrol(wiring: Wiring, arguments: argparse.Namespace) -> int:
-    wiring.require_production("agent")
+    _require_operator(wiring)
     try:
         identity = await enrol(
             wiring,
@@ -142,6 +144,21 @@ async def _enrol(wiring: Wiring, arguments: argparse.Namespace) -> int:
     print(
         f"{identity.host} {identity.hostname}: enrolled; run it with 'starling agent run {arguments.folder}'"
     )
+    return 0
+
+
+def _require_operator(wiring: Wiring) -> None:
+    wiring.require_production("agent")
+    if not wiring.settings.database_for("gateway"):
+        raise SettingsError("hosts are enrolled with STARLING_DATABASE_URL; see docs/operations.md")
+
+
+async def _retire(wiring: Wiring, arguments: argparse.Namespace) -> int:
+    _require_operator(wiring)
+    try:
+        print(await retire(wiring, arguments.host))
+    finally:
+        await wiring.close()
     return 0
 
 

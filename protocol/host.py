@@ -1,5 +1,7 @@
 """What is said to a host's actor, and what it answers: enrolment, claims, service state, views."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from protocol.command import Command
@@ -15,12 +17,23 @@ class EnrolHost(Command, frozen=True, tag="operator.enrol_host"):
     hypervisor: str = "libvirt"
 
 
-class SetHostService(Command, frozen=True, tag="gateway.set_host_service"):
-    """Enable, disable (with a reason) or force the host's compute service down. None: leave as is."""
+HostDuty = Literal["service", "disabled", "draining", "maintenance"]
+"""What a host is for: new instances; none; none, and then maintenance; nothing at all until it is over."""
 
-    disabled: bool | None = None
+
+class SetHostService(Command, frozen=True, tag="gateway.set_host_service"):
+    """Change what the host is for, with a reason, or whether it is fenced. None: leave as is.
+
+    ``forced_down`` true is an operator's word that nothing runs there any more.
+    """
+
+    duty: HostDuty | None = None
     reason: str | None = None
     forced_down: bool | None = None
+
+
+class RemoveHost(Command, frozen=True, tag="operator.remove_host"):
+    """Forget the host for good. Refused while an instance has room on it."""
 
 
 class HostClaimed(Message, frozen=True, tag="hostactor.claimed"):
@@ -86,12 +99,14 @@ class TellAgain(Message, frozen=True, tag="instance.tell_again"):
 
 
 class HostView(Struct, frozen=True, kw_only=True):
-    """What a scheduler knows of a host. Usage in the same units as the inventory."""
+    """What a scheduler knows of a host. Usage in the same units as the inventory.
+
+    ``building`` counts the instances whose guest no report has shown yet.
+    """
 
     host: str
     hostname: str
     state: str
-    disabled: bool
     availability_zone: str
     inventory: HostInventory
     vcpus_used: int
@@ -102,8 +117,14 @@ class HostView(Struct, frozen=True, kw_only=True):
     cpu_ratio: float = 4.0
     memory_ratio: float = 1.0
     disk_ratio: float = 1.0
-    forced_down: bool = False
-    disabled_reason: str = ""
+    duty: HostDuty = "service"
+    reason: str = ""
+    building: int = 0
+
+    @property
+    def forced_down(self) -> bool:
+        """Whether an operator has vouched that it is down."""
+        return self.state == "fenced"
 
 
 class HostChanged(Message, frozen=True, tag="hostactor.changed"):

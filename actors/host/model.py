@@ -1,6 +1,7 @@
-"""A host's state: what it has, who holds what of it, whether its agent lives.
+"""A host's state: what it has, who holds what of it, whether its agent lives, what it is for.
 
-The ledger is the only truth about room: a scheduler proposes, the host disposes. Invariant: the sum of
+``life`` says whether the host answers, ``duty`` what operators use it for: a host in maintenance may be up or
+down. The ledger is the only truth about room: a scheduler proposes, the host disposes. Invariant: the sum of
 the claims never exceeds what the inventory and the ratios allow.
 """
 
@@ -10,9 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from actors.turn import ActorState
+from actors.turn import ActorState, Send
 from protocol.guest import HostInventory, PowerState
-from protocol.host import HostView
+from protocol.host import HostChanged, HostDuty, HostView
 from protocol.instance import Amount
 from protocol.view import stamp
 
@@ -31,6 +32,9 @@ ENROLLING: Final = "enrolling"
 UP: Final = "up"
 SUSPECT: Final = "suspect"
 DOWN: Final = "down"
+FENCED: Final = "fenced"
+"""An operator has vouched that nothing runs there; what its agent says does not bring it up."""
+REMOVED: Final = "removed"
 
 
 class HeldRoom(Struct, frozen=True):
@@ -60,9 +64,8 @@ class Host(ActorState, frozen=True, kw_only=True, dict=True):
     report_sequence: int = 0
     heard_at: float = 0.0
     clock_offset_s: float = 0.0
-    disabled: bool = False
-    disabled_reason: str = ""
-    forced_down: bool = False
+    duty: HostDuty = "service"
+    reason: str = ""
     claims: dict[str, HeldRoom] = {}
     released: dict[str, int] = {}
     cpu_ratio: float = 4.0
@@ -117,7 +120,6 @@ def view(host: Host) -> HostView:
         host=host.id,
         hostname=host.hostname,
         state=host.life,
-        disabled=host.disabled,
         availability_zone=host.availability_zone,
         inventory=host.inventory or nothing,
         vcpus_used=taken.vcpus,
@@ -128,9 +130,15 @@ def view(host: Host) -> HostView:
         cpu_ratio=host.cpu_ratio,
         memory_ratio=host.memory_ratio,
         disk_ratio=host.disk_ratio,
-        forced_down=host.forced_down,
-        disabled_reason=host.disabled_reason,
+        duty=host.duty,
+        reason=host.reason,
+        building=sum(room.seen is None for room in host.claims.values()),
     )
+
+
+def tell(host: Host) -> Send:
+    """What every scheduler should know now."""
+    return Send("schedulers/all", HostChanged(view=view(host)))
 
 
 def summary(host: Host) -> bytes:
@@ -139,8 +147,7 @@ def summary(host: Host) -> bytes:
         "id": host.id,
         "hostname": host.hostname,
         "state": host.life,
-        "disabled": host.disabled,
-        "forced_down": host.forced_down,
+        "duty": host.duty,
         "heard_at": stamp(host.heard_at),
     }
     return msgspec.json.encode(told)

@@ -21,7 +21,7 @@ from actors.machine import Kind
 from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal, well_formed
 from actors.runtime.holding import Held, Part, proposed
 from actors.turn import ActorState
-from bus.mailbox import Bus, BusUnavailable, Delivery, Parcel, Queue
+from bus.mailbox import Bus, BusUnavailable, Delivery, Parcel, Queue, QueueDiffers
 from bus.topology import is_host, queue_of
 from bus.topology import partition as partition_queue
 from process.clock import Clock
@@ -543,10 +543,13 @@ class Worker:
                     self._log.warning("publish.failed", parcels=len(parcels), error=str(error))
 
     async def _declare_hosts(self, parcels: list[Parcel]) -> None:
-        """Agents may declare nothing: make a host's queue before the first message to it."""
+        """Agents may declare nothing: make a host's queue, of any shape, before the first message to it."""
         for parcel in parcels:
             if parcel.queue not in self._host_queues and is_host(parcel.queue):
-                await self._bus.declare(Queue(parcel.queue))
+                try:
+                    await self._bus.declare(Queue(parcel.queue))
+                except QueueDiffers as error:
+                    self._log.warning("host_queue.differs", queue=parcel.queue, error=str(error))
                 self._host_queues.add(parcel.queue)
 
     async def _prune(self) -> None:

@@ -15,11 +15,16 @@ Filter: TypeAlias = Callable[[PlaceInstance, HostView], str]
 
 def service(_: PlaceInstance, host: HostView) -> str:
     """The host's agent lives and new instances are welcome."""
-    if host.forced_down:
-        return "forced down by an operator"
     if host.state != "up":
         return f"the host is {host.state}"
-    return "disabled by an operator" if host.disabled else ""
+    return "" if host.duty == "service" else _DUTIES[host.duty]
+
+
+_DUTIES: Final[dict[str, str]] = {
+    "disabled": "disabled by an operator",
+    "draining": "being drained by an operator",
+    "maintenance": "in maintenance",
+}
 
 
 def fresh(request: PlaceInstance, host: HostView) -> str:

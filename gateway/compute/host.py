@@ -39,6 +39,11 @@ def is_up(row: HostRow) -> bool:
     return row.life in {"up", "suspect"} and not row.forced_down
 
 
+def reason_of(view: HostView) -> str:
+    """Why it takes no new servers: the operator's words, or what it is instead of in service."""
+    return view.reason or ("" if view.duty in {"service", "disabled"} else view.duty)
+
+
 def _hypervisor(row: HostRow, at: int) -> dict[str, Any]:
     return {
         "id": host_key(row, at),
@@ -58,7 +63,7 @@ def _detailed(row: HostRow, at: int) -> dict[str, Any]:
         "service": {
             "id": host_key(row, at),
             "host": row.hostname,
-            "disabled_reason": view.disabled_reason or None,
+            "disabled_reason": reason_of(view) or None,
         },
     }
     if at >= 88:

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.compute.host import BINARY, host_key, host_of, is_up
+from gateway.compute.host import BINARY, host_key, host_of, is_up, reason_of
 from gateway.compute.query import minor, pool, refuse_unknown
 from gateway.compute.schema import Body, Boolean, Fqdn, check, since, truth, until
 from gateway.problem import Problem
 from gateway.request import Request, Response
-from protocol.host import HostView, SetHostService
+from protocol.host import HostView, RemoveHost, SetHostService
 from protocol.ids import address
 from protocol.view import stamp
 from store.server import HostRow, hosts
@@ -34,7 +34,7 @@ class ServiceBody(Body, frozen=True):
 
 
 def _shown(row: HostRow, at: int) -> dict[str, Any]:
-    reason = msgspec.json.decode(row.view, type=HostView).disabled_reason
+    reason = reason_of(msgspec.json.decode(row.view, type=HostView))
     shown = {
         "id": host_key(row, at),
         "binary": BINARY,
@@ -84,7 +84,7 @@ async def _update(request: Request, body: ServiceBody) -> Response:
     await _say(
         request,
         row,
-        disabled=None if body.status is UNSET else body.status == "disabled",
+        duty=None if body.status is UNSET else "service" if body.status == "enabled" else "disabled",
         reason=None if body.disabled_reason is UNSET else body.disabled_reason,
         forced_down=None if body.forced_down is UNSET else truth(body.forced_down),
     )
@@ -115,14 +115,14 @@ async def _act(request: Request, body: ServiceBody) -> Response:
 def _changes(action: str, body: ServiceBody) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to say to the host, and what to answer. Raises Problem 400."""
     if action == "enable":
-        return {"disabled": False}, {"status": "enabled"}
+        return {"duty": "service"}, {"status": "enabled"}
     if action == "disable":
-        return {"disabled": True}, {"status": "disabled"}
+        return {"duty": "disabled"}, {"status": "disabled"}
     if action == "disable-log-reason":
         if body.disabled_reason is UNSET:
             raise Problem(400, "Missing disabled reason field")
         told = {"status": "disabled", "disabled_reason": body.disabled_reason}
-        return {"disabled": True, "reason": body.disabled_reason}, told
+        return {"duty": "disabled", "reason": body.disabled_reason}, told
     if body.forced_down is UNSET:
         raise Problem(400, "Missing forced_down field")
     down = truth(body.forced_down)
@@ -130,7 +130,11 @@ def _changes(action: str, body: ServiceBody) -> tuple[dict[str, Any], dict[str, 
 
 
 async def delete_service(request: Request) -> Response:
-    """``DELETE /os-services/{id}``: a host is not forgotten through this API yet."""
+    """``DELETE /os-services/{id}``: the host is forgotten, unless an instance is on it (409).
+
+    Its agent's user and queue on the bus are taken away by ``starling agent retire``.
+    """
     ident = request.params["service_id"]
-    await host_of(request, ident, f"Service {ident} not found.")
-    raise Problem(501, "Removing a compute service is not implemented; disable it instead.")
+    row = await host_of(request, ident, f"Service {ident} not found.")
+    await request.command(address("host", row.id), RemoveHost(by=request.said_by()))
+    return Response()

@@ -25,7 +25,7 @@ from protocol.agent import (
 )
 from protocol.command import Command
 from protocol.guest import PowerState
-from protocol.host import SetHostService
+from protocol.host import HostDuty, RemoveHost, SetHostService
 from protocol.ids import address, kind_of
 from protocol.instance import (
     CreateInstance,
@@ -55,6 +55,7 @@ COMMANDS: list[type[Command]] = [
     SuspendInstance, ResumeInstance, RescueInstance, UnrescueInstance,
     LockInstance, UnlockInstance, UpdateInstance, DeleteInstance,
 ]  # fmt: skip
+DUTIES: list[HostDuty | None] = [None, "service", "disabled", "draining", "maintenance"]
 FORGED: list[type[GuestFact]] = [GuestStarted, GuestStopped, GuestDestroyed, GuestFailed]
 POWERS = [PowerState.SHUTDOWN, PowerState.RUNNING, PowerState.CRASHED]
 ANY = st.integers(0, 10_000)
@@ -113,11 +114,15 @@ class ActorsUnderAnyOrder(RuleBasedStateMachine):
     def say_again(self, pick: int) -> None:
         self.cloud.command(*self.said[pick % len(self.said)])
 
-    @rule(pick=ANY, disabled=st.booleans(), forced=st.booleans())
-    def set_service(self, pick: int, disabled: bool, forced: bool) -> None:
+    @rule(pick=ANY, duty=st.sampled_from(DUTIES), forced=st.sampled_from([None, False, True]))
+    def set_service(self, pick: int, duty: HostDuty | None, forced: bool | None) -> None:
         host = list(self.cloud.agents)[pick % 3]
-        wish = SetHostService(by=ADMIN, disabled=disabled, forced_down=forced)
+        wish = SetHostService(by=ADMIN, duty=duty, forced_down=forced)
         self._say(address("host", host), wish)
+
+    @rule(pick=ANY)
+    def remove_a_host(self, pick: int) -> None:
+        self._say(address("host", list(self.cloud.agents)[pick % 3]), RemoveHost(by=ADMIN))
 
     # Arrivals
 

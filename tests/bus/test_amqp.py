@@ -7,7 +7,7 @@ from aiormq.exceptions import AMQPError
 
 from bus import topology
 from bus.amqp import AmqpBus
-from bus.mailbox import Bus, BusUnavailable, Mailbox, Queue
+from bus.mailbox import Bus, BusUnavailable, Mailbox, Queue, QueueDiffers
 from tests.bus.harness import AmqpHarness, bodies, parcels, publish_until_taken, receive, until
 from tests.fixtures.rabbitmq import Rabbitmq
 
@@ -178,7 +178,7 @@ async def test_a_queue_of_another_shape_is_an_outage_and_not_a_crash(
     bus, queue = await amqp.bus("one"), amqp.partition()
     await bus.declare(queue)
     other = AmqpBus(rabbitmq.url, name="other", queue_type="quorum")
-    with pytest.raises(BusUnavailable, match="PRECONDITION_FAILED") as refusal:
+    with pytest.raises(QueueDiffers, match="PRECONDITION_FAILED") as refusal:
         await other.declare(queue)
     assert isinstance(refusal.value.__cause__, AMQPError)
     await other.close()

@@ -261,6 +261,20 @@ async def test_a_full_queue_refuses(harness: Harness, monkeypatch: pytest.Monkey
     assert bus.counters.unconfirmed == 1
 
 
+async def test_the_full_queue_of_a_host_stops_nobody_else(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "DURABLE_BYTES_MAX", 1000)
+    bus, free, host = await harness.bus("one"), harness.partition(), topology.host(str(uuid.uuid4()))
+    await bus.declare(free)
+    await bus.declare(host)
+    await bus.publish([Parcel(host.name, bytes(1000))])
+    await bus.publish([Parcel(host.name, b"x"), Parcel(free.name, b"x")])
+    assert await bus.waiting(free.name) == 1
+    assert (bus.counters.refused, bus.counters.unconfirmed) == (1, 0)
+    await bus.delete(host.name)
+
+
 async def test_a_closed_bus_hands_everything_back(harness: Harness) -> None:
     bus, other = await harness.bus("one"), await harness.bus("other")
     queues: list[Queue] = [harness.partition() for _ in range(3)]

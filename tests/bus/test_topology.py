@@ -71,6 +71,12 @@ def test_queue_types_are_for_durable_queues() -> None:
     assert topology.arguments_of(topology.gateway("g"), "quorum")["x-queue-type"] == "classic"
 
 
+def test_only_a_hosts_mail_goes_stale() -> None:
+    assert topology.arguments_of(topology.host(HOST), "classic")["x-message-ttl"] == topology.HOST_KEPT_MS
+    for queue in (topology.partition(0), topology.SCHEDULER, topology.gateway("g")):
+        assert "x-message-ttl" not in topology.arguments_of(queue, "classic")
+
+
 def test_an_agent_has_keys_for_partitions_only() -> None:
     assert topology.host_key(HOST, Parcel("partition.3", b"")) == f"{HOST}.3"
     for parcel in (Parcel("scheduler", b""), Parcel(f"host.{OTHER}", b""), Parcel("partition.3", b"", "f")):

@@ -87,3 +87,34 @@ def test_everything_is_there_after_a_stop_and_after_a_kill(tmp_path: Path) -> No
     assert demo.get_server(server.id).status == "ACTIVE"
     assert demo.delete_server(server.id, wait=True)
     stop(process, tmp_path)
+
+
+def test_hosts_that_are_not_wanted_go_when_they_are_empty(tmp_path: Path) -> None:
+    settings = {"STARLING_PORT": str(free_port()), "STARLING_HYPERVISOR": "simulated"}
+    tmp_path.chmod(0o755)
+    state = tmp_path / "state"
+
+    def hosts() -> dict[str, str]:
+        return {h.name: h.status for h in _connect(state, "starling").compute.hypervisors(details=True)}
+
+    process = start(tmp_path, {**settings, "STARLING_SIMULATED_HOSTS": "3"})
+    admin = _connect(state, "starling")
+    image = _image(admin, tmp_path)
+    server = admin.create_server(
+        "kept", image=image.id, flavor="m1.nano", network="shared", auto_ip=False, wait=True,
+        availability_zone="nova:sim-3",
+    )  # fmt: skip
+    stop(process, tmp_path)
+
+    process = start(tmp_path, {**settings, "STARLING_SIMULATED_HOSTS": "1"})
+    assert hosts() == {"sim-1": "enabled", "sim-3": "disabled"}
+    assert _connect(state, "starling").delete_server(server.id, wait=True)
+    stop(process, tmp_path)
+
+    process = start(tmp_path, {**settings, "STARLING_SIMULATED_HOSTS": "1"})
+    assert hosts() == {"sim-1": "enabled"}
+    stop(process, tmp_path)
+
+    process = start(tmp_path, {**settings, "STARLING_SIMULATED_HOSTS": "2"})
+    assert hosts() == {"sim-1": "enabled", "sim-2": "enabled"}
+    stop(process, tmp_path)

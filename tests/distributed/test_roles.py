@@ -137,15 +137,35 @@ def test_everybody_has_a_bus_user_of_their_own(cloud: DistributedCloud) -> None:
     assert "guest" not in cloud.broker.ctl("list_users")
 
 
-def test_a_host_is_enrolled_once(cloud: DistributedCloud) -> None:
+def test_enrolling_a_host_again_changes_nothing(cloud: DistributedCloud) -> None:
     users = cloud.broker.ctl("list_users")
-    with pytest.raises(RuntimeError) as refused:
-        cloud.enrol(0)
-    said = str(refused.value).partition(": ")[2].strip()
-    assert said.startswith("starling: ")
-    assert "is enrolled already" in said
-    assert "\n" not in said
+    assert "enrolled" in cloud.enrol(0)
     assert cloud.broker.ctl("list_users") == users
+    assert len(cloud.query("SELECT id FROM compute.host WHERE hostname = 'host-0'")) == 1
+
+
+def test_a_name_belongs_to_one_host(cloud: DistributedCloud) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        cloud.run("agent", "enrol", str(cloud.folder / "second"), "--hostname", "host-0")
+    said = str(refused.value).partition(": ")[2].strip()
+    assert said.startswith("starling: another host has the name host-0")
+    assert "\n" not in said
+    assert not (cloud.folder / "second").exists()
+
+
+def test_a_host_that_is_retired_leaves_nothing(cloud: DistributedCloud) -> None:
+    folder = str(cloud.folder / "third")
+    ident = cloud.run("agent", "enrol", folder, "--hostname", "third", "--driver", "simulated").split()[0]
+    for _ in range(2):  # whatever a crash leaves, retiring again takes away
+        assert "retired" in cloud.run("agent", "retire", "third")
+        assert ident not in cloud.broker.ctl("list_users")
+        assert ident not in cloud.broker.ctl("list_queues", "name")
+    assert cloud.query("SELECT id FROM compute.host WHERE hostname = 'third' AND NOT gone") == []
+    with pytest.raises(RuntimeError, match="was removed from the cloud; enrol it anew"):
+        cloud.run("agent", "enrol", folder, "--hostname", "third")
+    again = cloud.run("agent", "enrol", f"{folder}-again", "--hostname", "third", "--driver", "simulated")
+    assert ident not in again
+    assert "retired" in cloud.run("agent", "retire", f"{folder}-again")
 
 
 async def test_a_worker_that_ends_hands_its_work_over_at_once(cloud: DistributedCloud) -> None:
@@ -226,7 +246,7 @@ PUBLIC = {"STARLING_PUBLIC_URL": "http://127.0.0.1:1"}
         ("gateway", {**AMQP, **DATABASE}, "the database cannot be opened"),
         ("agent run {folder}", {}, "no enrolled host here"),
         ("agent enrol {folder}", {}, "the agent on its own needs STARLING_AMQP_URL"),
-        ("agent enrol {folder} --option x", AMQP, "it must be KEY=VALUE"),
+        ("agent enrol {folder} --option x", {**AMQP, **DATABASE}, "it must be KEY=VALUE"),
         ("bus login worker w", {"STARLING_AMQP_ADMIN": "nobody"}, "amqp_admin: the broker's administration"),
         ("bus login worker w", {"STARLING_AMQP_ADMIN": "http://a:b@127.0.0.1:1"}, "management API"),
         ("db login worker w", {}, "db login needs STARLING_DATABASE_URL"),

@@ -137,7 +137,9 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     "older sights count": (Edit("actors.instance.kind:_outdated", "seen.sight < vm.sight", "False"),),
     "late reports count": (
         Edit(
-            "actors.host.kind:fresh", "if said.session in host.sessions_before:", "return True\n    if False:"
+            "actors.host.report:fresh",
+            "if said.session in host.sessions_before:",
+            "return True\n    if False:",
         ),
     ),
     "a busy instance is not told again": (

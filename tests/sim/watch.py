@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from actors.host.model import Host, used
+from actors.host.model import REMOVED, Host, used
 from actors.instance.model import GONE, Instance, T, V
 from actors.machine import Operation, Row
 from actors.project.kind import Project
@@ -280,6 +280,8 @@ class Watch:
             or taken.disk_gib > have.disk_gib * host.disk_ratio
         ):
             self.fail("claims fit the host", f"{taken} of {have}", subject)
+        if host.claims and (host.life == REMOVED or host.duty == "maintenance"):
+            self.fail("who is taken away is empty", f"{host.life}, {host.duty}: {host.claims}", subject)
 
     def _check_operation(self, worker: str, row: OperationRow, before: "Before") -> None:
         known = before.operations.get(row.id)

@@ -15,6 +15,7 @@ from gateway.commands import Unavailable
 from protocol.command import Accepted, Caller, Command
 from protocol.errors import Refused
 from protocol.guest import GuestImage
+from protocol.host import HostDuty, RemoveHost, SetHostService
 from protocol.ids import address, derived
 from protocol.instance import (
     CreateInstance,
@@ -67,6 +68,15 @@ ACTIONS: Final[tuple[tuple[type[Command], float], ...]] = (
     (UnrescueInstance, 1.0),
     (DeleteInstance, 0.8),
 )
+DUTIES: Final[tuple[HostDuty | None, ...]] = (
+    None,
+    "service",
+    "service",
+    "disabled",
+    "draining",
+    "maintenance",
+)
+FENCES: Final = (None, None, False, False, True)
 FITTING: Final[dict[str, tuple[type[Command], ...]]] = {
     "active": (
         StopInstance,
@@ -135,6 +145,9 @@ class Tenants:
 
     def _ask_something(self) -> None:
         chance = self._chance
+        if chance.random() < 0.06:
+            self._operate()
+            return
         alive = self._alive()
         if len(self.instances) < INSTANCES_MAX and (len(alive) < 3 or chance.random() < 0.2):
             self._create()
@@ -145,6 +158,16 @@ class Tenants:
         self._do(instance, self._kind_for(instance))
         if chance.random() < 0.15:
             self._do(instance, self._kind_for(instance))
+
+    def _operate(self) -> None:
+        """An operator drains a host or puts it back, fences it or takes that back, rarely removes one."""
+        chance, agents = self._chance, self.world.agents
+        host = chance.choice(agents).host
+        by = Caller(user="operator", project="operators", request="req-2", admin=True)
+        wish: Command = SetHostService(by=by, duty=chance.choice(DUTIES), forced_down=chance.choice(FENCES))
+        if chance.random() < 0.1 and host == agents[-1].host:
+            wish = RemoveHost(by=by)
+        self._ask(address("host", host), wish, self._operation(), address("host", host))
 
     def _kind_for(self, instance: str) -> type[Command]:
         """Mostly what the server's state allows, as a client who looked before."""
@@ -183,11 +206,15 @@ class Tenants:
         )
         then = CreateInstance(by=by, instance=instance, request=request)
         self._ask(
-            address("project", by.project), ReserveQuota(by=by, limits=LIMITS, then=then), operation, instance
+            address("project", by.project),
+            ReserveQuota(by=by, limits=LIMITS, then=then),
+            operation,
+            address("instance", instance),
         )
 
     def _do(self, instance: str, kind: type[Command]) -> None:
-        self._ask(address("instance", instance), kind(by=_caller(self._chance)), self._operation(), instance)
+        to = address("instance", instance)
+        self._ask(to, kind(by=_caller(self._chance)), self._operation(), to)
 
     def delete_all(self) -> None:
         """Ask for the end of everything."""
@@ -197,12 +224,12 @@ class Tenants:
     def _operation(self) -> str:
         return self.world.clock.uuid()
 
-    def _ask(self, to: str, command: Command, operation: str, instance: str) -> None:
+    def _ask(self, to: str, command: Command, operation: str, subject: str) -> None:
         chance = self._chance
         call = Call(
             operation,
             type(command).__name__,
-            f"instance/{instance}",
+            subject,
             command,
             self.world.loop.now,
             answers=[],
@@ -258,6 +285,8 @@ class Tenants:
         lives = self.world.watch.lives.get(call.subject, [])
         was = [life for life, after in zip(lives, [*lives[1:], None], strict=False)
                if after is None or after.since >= call.asked_at]  # fmt: skip
+        if not call.subject.startswith("instance/"):
+            return
         if told.code == "not_found":
             true = len(was) == 0 or was[0].since >= call.asked_at or any(life.gone for life in was)
         elif told.attribute == "vm_state":

@@ -357,7 +357,7 @@ class World:
         return [
             _view_decoder.decode(row.columns[-1])
             for (kind, _), row in self.database.actors.items()
-            if kind == "host"
+            if kind == "host" and not row.gone
         ]
 
     def agent_of(self, host: str) -> AgentParty:

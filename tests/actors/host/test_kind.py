@@ -10,6 +10,8 @@ from actors.host.model import (
     DOWN,
     DOWN_S,
     ENROLLING,
+    FENCED,
+    REMOVED,
     SESSIONS_MAX,
     SUSPECT,
     SUSPECT_S,
@@ -24,6 +26,7 @@ from actors.host.model import (
 from actors.turn import Heard, due_at
 from protocol.agent import Heartbeat, HeartbeatHeard, HostReport
 from protocol.command import Tick
+from protocol.errors import Refused
 from protocol.guest import GuestState, PowerState
 from protocol.host import (
     ClaimRefused,
@@ -33,13 +36,27 @@ from protocol.host import (
     HostClaimed,
     HostFound,
     HostReleased,
+    RemoveHost,
     SetHostService,
     TellAgain,
 )
 from protocol.instance import Amount, ClaimHost, ClaimStands, ReleaseHost
 from protocol.message import Message
 from tests.actors.life import LifeCase, every_life_row_is_taken
-from tests.actors.stage import ADMIN, HOSTS, INSTANCE_ID, NOW, heard, inventory, only, reach, said, told, turn
+from tests.actors.stage import (
+    ADMIN,
+    HOSTS,
+    INSTANCE_ID,
+    NOW,
+    answer_of,
+    heard,
+    inventory,
+    only,
+    reach,
+    said,
+    told,
+    turn,
+)
 
 HOST_ID = HOSTS[0]
 A, B = INSTANCE_ID, "7a0c2f1e-8b1c-4a52-9a55-0d1f6d0a7c12"
@@ -83,6 +100,9 @@ NEW = reach(HOST, None, heard(ENROL), ident=HOST_ID)
 READY = reach(HOST, NEW, report())
 CLAIMED = reach(HOST, READY, claim())
 QUIET = reach(HOST, READY.but(alarm_at=NOW), Tick())
+FENCED_HOST = reach(HOST, READY, heard(service(forced_down=True)))
+DRAINING = CLAIMED.but(duty="draining")
+GONE = reach(HOST, READY, heard(RemoveHost(by=ADMIN)))
 FULL = reach(HOST, READY, claim(B, amount=Amount(1, 16384, 1)))
 CASES: tuple[LifeCase[Host], ...] = (
     LifeCase("enrolled", None, ENROL, ENROLLING, (HostChanged,), "enrol", {"hostname": "node-1"}),
@@ -97,7 +117,25 @@ CASES: tuple[LifeCase[Host], ...] = (
     LifeCase("a claim without room", FULL, claim(), UP, (ClaimRefused, HostChanged)),
     LifeCase("a release", CLAIMED, give_back(), UP, (HostReleased, HostChanged), leaves={"claims": {}}),
     LifeCase("a claim that stands", CLAIMED, ClaimStands(instance=A, generation=1), UP),
-    LifeCase("disabled", READY, service(disabled=True, reason="disks"), UP, (HostChanged,), "service"),
+    LifeCase("disabled", READY, service(duty="disabled", reason="disks"), UP, (HostChanged,), "service"),
+    LifeCase(
+        "its last instance leaves",
+        DRAINING,
+        give_back(),
+        UP,
+        (HostReleased, HostChanged),
+        "drained",
+        {"duty": "maintenance", "claims": {}},
+    ),
+    LifeCase(
+        "fenced", READY, service(forced_down=True), FENCED, (HostChanged,), "service", {"alarm_at": None}
+    ),
+    LifeCase("a heartbeat from beyond the fence", FENCED_HOST, beat(), FENCED, (), leaves={"alarm_at": None}),
+    LifeCase("a report from beyond the fence", FENCED_HOST, report(sequence=2), FENCED, (HostChanged,)),
+    LifeCase("unfenced", FENCED_HOST, service(forced_down=False), SUSPECT, (HostChanged,), "service"),
+    LifeCase("removed", READY, RemoveHost(by=ADMIN), REMOVED, (HostChanged,), "remove", {"alarm_at": None}),
+    LifeCase("a heartbeat of one removed", GONE, beat(), REMOVED),
+    LifeCase("a report of one removed", GONE, report(sequence=2), REMOVED),
 )
 
 
@@ -188,8 +226,10 @@ def test_what_there_is_room_for(amount: Amount, short: str) -> None:
     [
         (NEW.but(life=UP), "the host has not reported what it has yet"),
         (READY.but(life=SUSPECT), "the host is suspect"),
-        (READY.but(forced_down=True), "the host is forced down"),
-        (READY.but(disabled=True), "the host is disabled"),
+        (FENCED_HOST, "the host is fenced"),
+        (READY.but(duty="disabled"), "the host is disabled"),
+        (READY.but(duty="maintenance"), "the host is in maintenance"),
+        (GONE, "the host is removed"),
         (READY.but(released={A: 1}), "this claim was released before it was made"),
     ],
 )
@@ -328,16 +368,46 @@ def test_a_report_carries_the_clock() -> None:
 @pytest.mark.parametrize(
     ("change", "leaves"),
     [
-        ({"disabled": True, "reason": "disks"}, (True, "disks", False)),
-        ({"reason": "other"}, (True, "other", False)),
-        ({"forced_down": True}, (True, "why", True)),
-        ({"disabled": False}, (False, "", False)),
-        ({"disabled": False, "reason": "late"}, (False, "", False)),
+        ({"duty": "disabled", "reason": "disks"}, ("disabled", "disks", UP)),
+        ({"reason": "other"}, ("disabled", "other", UP)),
+        ({"forced_down": True}, ("disabled", "why", FENCED)),
+        ({"duty": "service"}, ("service", "", UP)),
+        ({"duty": "service", "reason": "late"}, ("service", "", UP)),
+        ({"duty": "draining"}, ("maintenance", "why", UP)),
     ],
 )
-def test_what_an_operator_sets(change: dict[str, Any], leaves: tuple[bool, str, bool]) -> None:
-    host = reach(HOST, READY.but(disabled=True, disabled_reason="why"), heard(service(**change)))
-    assert (host.disabled, host.disabled_reason, host.forced_down) == leaves
+def test_what_an_operator_sets(change: dict[str, Any], leaves: tuple[str, str, str]) -> None:
+    host = reach(HOST, READY.but(duty="disabled", reason="why"), heard(service(**change)))
+    assert (host.duty, host.reason, host.life) == leaves
+
+
+def test_a_host_with_instances_is_drained_first() -> None:
+    for wish in (service(duty="maintenance"), RemoveHost(by=ADMIN)):
+        decision = turn(HOST, CLAIMED, heard(wish))
+        assert answer_of(decision) == Refused(
+            code="conflict", reason="Host node-1 still has 1 instances", attribute="claims", value="1"
+        )
+    draining = reach(HOST, CLAIMED, heard(service(duty="draining")), claim(B), give_back())
+    assert (draining.duty, draining.claims) == ("maintenance", {}), "it takes no new ones"
+    later = reach(HOST, DRAINING, give_back(generation=0))
+    assert later.duty == "draining", "an older release frees nothing"
+
+
+def test_a_fence_is_lifted_by_operators_alone() -> None:
+    silent = reach(HOST, FENCED_HOST, beat(), report(sequence=2), heard(service(forced_down=False)))
+    assert due_at(silent) == silent.heard_at + DOWN_S
+    assert reach(HOST, silent, beat()).life == UP
+    assert reach(HOST, silent.but(alarm_at=NOW), Tick()).life == DOWN
+    long_ago = reach(HOST, FENCED_HOST.but(heard_at=0.0), heard(service(forced_down=False)))
+    assert due_at(long_ago) == long_ago.updated_at, "a timer in the past is due now"
+
+
+def test_who_is_removed_is_gone_and_answers_releases() -> None:
+    assert HOST.gone(GONE)
+    refused = answer_of(turn(HOST, GONE, heard(ENROL)))
+    assert isinstance(refused, Refused)
+    assert refused.code == "not_found"
+    assert told(turn(HOST, GONE, give_back())) == ["HostReleased", "HostChanged"]
 
 
 def test_enrolling_again_renames_and_keeps_the_ledger() -> None:

@@ -12,7 +12,7 @@ WANTED: Final = Amount(vcpus=2, memory_mib=1024, disk_gib=10)
 def host(name: str, **more: Any) -> HostView:
     """An idle host that is up, unless told otherwise."""
     fields: dict[str, Any] = {
-        "hostname": f"node-{name}", "state": "up", "disabled": False, "availability_zone": "nova",
+        "hostname": f"node-{name}", "state": "up", "availability_zone": "nova",
         "inventory": inventory(), "vcpus_used": 0, "memory_mib_used": 0, "disk_gib_used": 0,
         "instances": 0, "version": 1,
     }  # fmt: skip

@@ -68,7 +68,9 @@ async def test_services_are_set_through_the_host(compute: Compute) -> None:
     assert (await compute.call("PUT", path, {"disabled_reason": "x"}, who="admin"))[0] == 400
     assert (await compute.call("PUT", f"/os-services/{UNKNOWN}", wish, who="admin"))[0] == 404
     assert (await compute.call("PUT", "/os-services/x", wish, who="admin"))[0] == 400
-    assert (await compute.call("DELETE", path, who="admin"))[0] == 501
+    assert (await compute.call("DELETE", path, who="admin"))[0] == 204
+    assert (await compute.call("DELETE", path, who="admin"))[0] == 404
+    assert (await compute.call("GET", "/os-services", who="admin"))[1] == {"services": []}
 
 
 async def test_services_were_set_by_name_up_to_2_52(compute: Compute) -> None:
