@@ -440,16 +440,6 @@ async def is_member(c: Connection, group_id: str, user_id: str) -> bool:
     return bool(found)
 
 
-async def imply(c: Connection, prior_id: str, implied_id: str) -> None:
-    """Let one role imply another; repeating it changes nothing. Raises Dangling."""
-    with constraints():
-        await c.execute(
-            "INSERT INTO identity.implied_role (prior_id, implied_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            prior_id,
-            implied_id,
-        )
-
-
 # --- revocations ---------------------------------------------------------------------------------
 
 NoticeKind = Literal["token", "user", "project", "domain", "keys", "all"]

@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.identity.password import Passwords
 from gateway.policy import ROLES
 from process.clock import Clock
-from store import assignment, identity, password
+from store import assignment, identity, implied_role, password
 from store.assignment import Grant
 from store.filter import Condition
 from store.identity import Domain, Endpoint, Project, R, Region, Role, Service, User
@@ -90,7 +90,7 @@ async def _roles(c: Connection, clock: Clock) -> dict[str, str]:
             await identity.add(c, found[0])
         ids[name] = found[0].id
     for prior, implied in pairwise(ROLES):
-        await identity.imply(c, ids[prior], ids[implied])
+        await implied_role.imply(c, ids[prior], ids[implied])
     return ids
 
 

@@ -4,8 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from gateway.identity.collection import Body, Collection, Draft, given, new_id, not_found
-from gateway.identity.tenancy import Text
+from gateway.identity.collection import Body, Collection, Draft, Name, Text, given, new_id, not_found
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
@@ -13,7 +12,6 @@ from store import identity
 from store.identity import Endpoint, Region, Service
 from store.pool import Connection
 
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 Interface = Literal["public", "internal", "admin"]
 

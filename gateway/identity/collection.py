@@ -5,10 +5,10 @@ Source: Identity API v3, "common response codes", "filtering", "collections".
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, Meta, Struct, structs
 from multidict import MultiMapping
 
 from gateway.body import decoded
@@ -38,21 +38,30 @@ _COMPARATORS: Final[Mapping[str, Test]] = {
 
 Body = dict[str, dict[str, Any]]
 
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
+ShortName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
+Text = Annotated[str, Meta(max_length=8192)]
+
 
 def not_found(word: str, ident: str) -> Problem:
     """404 as Keystone words it."""
     return Problem(404, f"Could not find {word}: {ident}.")
 
 
-def listing(request: Request, plural: str, items: list[dict[str, Any]], after: str = "") -> Response:
-    """A collection's body; ``after`` is the marker of the next page, empty on the last one."""
+def listing(
+    request: Request, plural: str, items: list[dict[str, Any]], after: str = "", *, truncated: bool = False
+) -> Response:
+    """A collection's body; ``after`` is the marker of the next page, empty on the last one.
+
+    ``truncated``: there are more, and no page to ask for.
+    """
     query = request.raw.rel_url.raw_query_string
     links = {
         "self": request.base_url + request.path + (f"?{query}" if query else ""),
         "previous": None,
         "next": next_href(request, after) if after else None,
     }
-    return Response({plural: items, "links": links})
+    return Response({plural: items, "links": links, **({"truncated": True} if truncated else {})})
 
 
 def self_link(request: Request, plural: str, ident: str) -> dict[str, str]:
@@ -187,18 +196,18 @@ class Collection(Generic[R]):
         visible = self.visible(request, equal)
         if visible is None:
             return listing(request, self.plural, [])
-        also = [*_inexact(query, self.filters), *self.conditions(query)]
         limit = limit_in(query)
         async with request.services.read_pool.acquire() as c:
+            also = [*_inexact(query, self.filters), *await self.conditions(query, c)]
             rows = await identity.find(
                 c, self.kind, visible, after=query.get("marker", ""), limit=limit + 1, also=also
             )
         after = rows[limit - 1].id if len(rows) > limit else ""
         return listing(request, self.plural, [self.body_of(request, row) for row in rows[:limit]], after)
 
-    def conditions(self, query: MultiMapping[str]) -> Sequence[Condition]:
+    async def conditions(self, query: MultiMapping[str], c: Connection) -> Sequence[Condition]:
         """Filters of this resource that are more than a column's value. Raises Problem 400."""
-        del query
+        del query, c
         return ()
 
     async def show(self, request: Request) -> Response:
@@ -300,8 +309,15 @@ class Collection(Generic[R]):
             ) from error
 
 
+def is_flag(query: MultiMapping[str], name: str) -> bool:
+    """Whether a flag is set: by its presence, unless its value is 0 or false."""
+    return name in query and query[name].lower() not in ("0", "false")
+
+
 def typed(name: str, text: str, kind: type) -> str | bool:
-    """A query parameter's value as this type. Raises Problem 400."""
+    """A query parameter's value as this type; a flag may do without. Raises Problem 400."""
+    if kind is bool and not text:
+        return True
     try:
         value: str | bool = msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:

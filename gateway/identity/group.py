@@ -1,12 +1,14 @@
 """Groups and who is in them."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from gateway.identity.collection import (
     Collection,
     Draft,
+    ShortName,
+    Text,
     given,
     listing,
     new_id,
@@ -14,7 +16,6 @@ from gateway.identity.collection import (
     own_domain,
     tell,
 )
-from gateway.identity.tenancy import Text
 from gateway.identity.user import USERS
 from gateway.problem import Problem
 from gateway.request import Request, Response
@@ -27,7 +28,7 @@ from store.pool import Connection
 class NewGroup(Struct, forbid_unknown_fields=True):
     """Members of a group to create."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: ShortName
     domain_id: str | None = None
     description: Text | None = None
 
@@ -35,7 +36,7 @@ class NewGroup(Struct, forbid_unknown_fields=True):
 class ChangedGroup(Struct, forbid_unknown_fields=True):
     """Members of a group to change."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    name: ShortName | UnsetType = UNSET
     domain_id: str | UnsetType = UNSET
     description: Text | UnsetType | None = UNSET
 

@@ -13,10 +13,10 @@ from gateway.identity.attempt import proven
 from gateway.identity.catalog import catalog_of
 from gateway.identity.collection import listing
 from gateway.identity.document import token_body
+from gateway.identity.domain import DOMAINS
 from gateway.identity.password import PASSWORD_LENGTH_MAX
-from gateway.identity.tenancy import Domains
+from gateway.identity.project import PROJECTS
 from gateway.identity.throttle import WhoLogsIn
-from gateway.identity.user import PROJECTS
 from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
@@ -29,8 +29,6 @@ LOGIN_BYTES_MAX: Final = 64 << 10
 """Anybody may send this body, so little of it is read."""
 
 Ref = Annotated[str, Meta(min_length=1, max_length=255)]
-
-DOMAINS = Domains()
 
 
 class DomainRef(Struct, forbid_unknown_fields=True):

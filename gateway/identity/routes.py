@@ -8,9 +8,13 @@ from typing import Final
 from gateway.envelope import keystone
 from gateway.identity import catalog, discovery, ec2, login
 from gateway.identity.credential import CREDENTIALS
+from gateway.identity.domain import DOMAINS
+from gateway.identity.grant import GRANTS
 from gateway.identity.group import GROUPS
-from gateway.identity.role import ROLE_COLLECTION, AssignmentQuery, Grants, list_assignments
-from gateway.identity.user import PROJECTS, USERS
+from gateway.identity.project import PROJECTS
+from gateway.identity.role import IMPLICATIONS, ROLE_COLLECTION
+from gateway.identity.role_assignment import AssignmentQuery, list_assignments
+from gateway.identity.user import USERS
 from gateway.route import Api, Route
 
 _READ = "admin or system reader or domain reader"
@@ -70,6 +74,12 @@ RULES: Final = {
     "identity:create_role": "admin",
     "identity:update_role": "admin",
     "identity:delete_role": "admin",
+    "identity:list_implied_roles": _OPERATE,
+    "identity:get_implied_role": _OPERATE,
+    "identity:check_implied_role": _OPERATE,
+    "identity:create_implied_role": "admin",
+    "identity:delete_implied_role": "admin",
+    "identity:list_role_inference_rules": _OPERATE,
     "identity:list_grant": _READ,
     "identity:check_grant": _READ,
     "identity:create_grant": _MANAGE,
@@ -99,19 +109,15 @@ RULES: Final = {
 ROUTES: Final[tuple[Route, ...]] = (
     *discovery.ROUTES,
     *login.ROUTES,
-    *login.DOMAINS.routes(),
+    *DOMAINS.routes(),
     *PROJECTS.routes(),
     *USERS.routes(),
     *GROUPS.routes(),
     *CREDENTIALS.routes(),
     *ec2.ROUTES,
     *ROLE_COLLECTION.routes(),
-    *(
-        route
-        for target in ("projects", "domains", "system")
-        for actor in ("users", "groups")
-        for route in Grants(target, actor).routes()
-    ),
+    *IMPLICATIONS,
+    *GRANTS,
     Route(
         "GET",
         "/v3/role_assignments",

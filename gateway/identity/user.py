@@ -15,6 +15,7 @@ from gateway.identity.attempt import proven
 from gateway.identity.collection import (
     Collection,
     Draft,
+    Name,
     given,
     listing,
     new_id,
@@ -27,7 +28,7 @@ from gateway.identity.document import expiry
 from gateway.identity.option import UserOptions
 from gateway.identity.password import PASSWORD_LENGTH_MAX
 from gateway.identity.password_rules import PasswordRules
-from gateway.identity.tenancy import Projects
+from gateway.identity.project import PROJECTS
 from gateway.identity.throttle import WhoLogsIn
 from gateway.policy import Target
 from gateway.problem import Problem
@@ -42,7 +43,6 @@ from store.pool import Connection
 CHANGE_BYTES_MAX: Final = 64 << 10
 """Anybody may send this body, so little of it is read."""
 
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
 Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
 
 _EXPIRY: Final = re.compile(r"(?:([a-z]+):)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
@@ -125,8 +125,9 @@ class Users(Collection[User]):
     def target(self, row: User) -> Target:
         return Target(user_id=row.id, domain_id=row.domain_id)
 
-    def conditions(self, query: MultiMapping[str]) -> Sequence[Condition]:
+    async def conditions(self, query: MultiMapping[str], c: Connection) -> Sequence[Condition]:
         """``password_expires_at=lt:2026-01-31T00:00:00Z``. Source: Identity API v3, "List users"."""
+        del c
         return [_expiry_condition(text) for text in query.getall("password_expires_at", [])]
 
     async def prepare(self, request: Request, members: NewUser | ChangedUser) -> NewUser | ChangedUser:
@@ -283,5 +284,4 @@ async def _check_unused(request: Request, login: Login, new: str, rules: Passwor
             raise rules.repeated()
 
 
-PROJECTS = Projects()
 USERS = Users()

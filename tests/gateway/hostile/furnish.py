@@ -71,6 +71,7 @@ async def _people(cloud: Cloud) -> None:
         "identity:groups": group["group"]["id"],
         "identity:domains": "default",
         "identity:roles": await _named(cloud, "roles", "member"),
+        "identity:implies": await _named(cloud, "roles", "reader"),
         "identity:regions": "RegionOne",
         "identity:services": await _named(cloud, "services", "nova"),
         "identity:tags": f"{MARK}-tag",
