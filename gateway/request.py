@@ -23,7 +23,8 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _REQUEST_ID_LENGTH = 40  # req- and a UUID
 _HEX_AND_DASHES = frozenset("0123456789abcdefABCDEF-")
-_PEER_LENGTH_MAX = 64  # an IPv6 address has 45 characters
+_PEER_LENGTH_MAX = 64  # an IPv6 address has 45 characters, some proxies add a port
+_ADDRESS = frozenset("0123456789abcdefABCDEF:.[]")
 _TRACE_LENGTH = 55  # a version, a trace's id, a parent's id, flags. Source: W3C Trace Context
 
 
@@ -124,10 +125,9 @@ class Request:
     def peer(self) -> str:
         """The address the request comes from: as our proxy saw it, or our own view when there is none."""
         if self.services.settings.trust_forwarded:
-            chain = self.headers.get("X-Forwarded-For", "")
-            nearest = chain.rpartition(",")[2].strip()
-            if nearest:
-                return nearest[:_PEER_LENGTH_MAX]
+            nearest = self.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+            if 0 < len(nearest) <= _PEER_LENGTH_MAX and _ADDRESS.issuperset(nearest):
+                return nearest
         return self.raw.remote or ""
 
     @property
