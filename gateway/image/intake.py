@@ -20,7 +20,7 @@ from process.clock import Clock
 from protocol.image import StoredData
 
 KEEP_S: Final = 10.0
-_INSPECTED: Final = frozenset({"bare", "docker"})
+_INSPECTED: Final = frozenset({"bare", "docker", "ami", "ari", "aki"})
 """Container formats whose content is the disk itself."""
 
 Keep = Callable[[int], Awaitable[None]]
@@ -82,9 +82,9 @@ async def taking_in(
 
 
 def _judged(received: Received, wanted: Wanted) -> Judged:
-    if wanted.declared is None:
+    if wanted.declared is None or received.sight is None:
         return Judged("", None)
-    return judge(received.head, received.size_bytes, wanted.declared, min_disk_gib=wanted.min_disk)
+    return judge(received.sight, wanted.declared, min_disk_gib=wanted.min_disk)
 
 
 async def _kept(receiver: Receiver, body: AsyncIterator[bytes], keep: Keep) -> Received:

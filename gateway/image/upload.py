@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateway.image.inspect import HEAD_BYTES, Unsafe, check_format
+from gateway.image.inspect import Inspector, Sight, Unsafe
 from gateway.image.store import Sink
 from gateway.problem import Problem
 from process.clock import Clock
@@ -21,17 +21,15 @@ FLUSH_S: Final = 10.0
 """A slow client's bytes are written this often, so that its file does not look abandoned."""
 STALL_S: Final = 55.0
 """A client that sends nothing for so long has given up; less than the actor's own patience."""
-_SIGNATURE_BYTES: Final = 64 << 10
-"""Enough of the beginning to tell formats apart; inspect.judge sees more of it later."""
 
 
 class Received(Struct, frozen=True):
-    """Complete data: its size in bytes, its hashes in hexadecimal, its first HEAD_BYTES."""
+    """Complete data: its size in bytes, its hashes in hexadecimal, what inspection has kept of it."""
 
     size_bytes: int
     md5: str
     sha512: str
-    head: bytes
+    sight: Sight | None
 
 
 class Receiver:
@@ -40,10 +38,9 @@ class Receiver:
     def __init__(self, sink: Sink, clock: Clock, *, declared: str | None, bytes_max: int) -> None:
         self.received = 0
         self._sink, self._clock = sink, clock
-        self._declared, self._bytes_max = declared, bytes_max
-        self._head = bytearray()
+        self._bytes_max = bytes_max
+        self._inspector = None if declared is None else Inspector(declared)
         self._md5, self._sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
-        self._checked = declared is None
         self._lost: Problem | None = None
 
     def stop(self, problem: Problem) -> None:
@@ -76,7 +73,8 @@ class Receiver:
                 # What failed first is on its way up already; the sink must be at rest before it is removed.
                 await asyncio.wait([writing])
                 writing.cancelled() or writing.exception()
-        return Received(self.received, self._md5.hexdigest(), self._sha512.hexdigest(), bytes(self._head))
+        sight = None if self._inspector is None else self._inspector.seen()
+        return Received(self.received, self._md5.hexdigest(), self._sha512.hexdigest(), sight)
 
     def _count(self, chunk: bytes) -> None:
         if self._lost is not None:
@@ -84,12 +82,8 @@ class Receiver:
         self.received += len(chunk)
         if self.received > self._bytes_max:
             raise Problem(413, f"The image is larger than {self._bytes_max} bytes.")
-        if len(self._head) < HEAD_BYTES:
-            self._head += chunk[: HEAD_BYTES - len(self._head)]
-        if not self._checked and len(self._head) >= _SIGNATURE_BYTES:
-            self._checked = True
-            if self._declared is not None:
-                check_format(bytes(self._head[:_SIGNATURE_BYTES]), self._declared)
+        if self._inspector is not None:
+            self._inspector.feed(chunk)
 
     async def _write(self, block: bytes) -> None:
         """Hash twice and write, all at once in threads; none is left running when one fails."""

@@ -1,8 +1,4 @@
-"""Is an upload what it says, and safe to open? Judged from its first bytes and its size alone.
-
-A qcow2 header may name other files of the host that opens it (backing file, external data), claim sizes
-that exhaust whoever allocates tables for them, or point outside the file. All of that is refused here,
-with the reason; no image program runs. Sizes in bytes.
+"""A qcow2 header, read without trust: it may name other files of the host that opens it. Sizes in bytes.
 
 Source: QEMU, docs/interop/qcow2.rst; limits from block/qcow2.h.
 """
@@ -10,14 +6,10 @@ Source: QEMU, docs/interop/qcow2.rst; limits from block/qcow2.h.
 import struct
 from typing import Final
 
-from msgspec import Struct
+from gateway.image.inspect.verdict import TABLE_BYTES_MAX, VIRTUAL_BYTES_MAX, Sight, Unsafe, check_virtual
 
-HEAD_BYTES: Final = 1 << 20
-"""How much of the beginning is looked at. Holds a whole first cluster up to this size."""
-VIRTUAL_BYTES_MAX: Final = 2 << 40
 SNAPSHOTS_MAX: Final = 16
 """Internal snapshots multiply the tables a host must read; images for sharing have none."""
-L1_BYTES_MAX: Final = 32 << 20
 REFCOUNT_TABLE_BYTES_MAX: Final = 8 << 20
 
 _MAGIC: Final = b"QFI\xfb"
@@ -30,85 +22,15 @@ _EXTENSION: Final = struct.Struct(">II")
 _END: Final = 0
 _EXTERNAL_DATA_NAME: Final = 0x44415441
 _FULL_ENCRYPTION: Final = 0x0537BE77
+_BITMAPS: Final = 0x23852875
 _DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION, _EXTENDED_L2 = (1 << bit for bit in range(5))
 _KNOWN_INCOMPATIBLE: Final = _DIRTY | _CORRUPT | _EXTERNAL_DATA | _COMPRESSION | _EXTENDED_L2
 _AUTOCLEAR_RAW_DATA: Final = 1 << 1
-_ISO_OFFSET: Final = 0x8001
-
-_SIGNATURES: Final = (
-    ("qcow2", 0, _MAGIC),
-    ("qed", 0, b"QED\0"),
-    ("vmdk", 0, b"KDMV"),
-    ("vmdk", 0, b"COWD"),
-    ("vdi", 0x40, b"\x7f\x10\xda\xbe"),
-    ("vhdx", 0, b"vhdxfile"),
-    ("vhd", 0, b"conectix"),
-    ("ploop", 0, b"WithoutFreeSpace"),
-    ("ploop", 0, b"WithouFreSpacExt"),
-)
-_VMDK_DESCRIPTOR: Final = b"# disk descriptorfile"
-_DESCRIPTOR_SEARCH: Final = 512
 
 
-class Unsafe(Exception):  # noqa: N818  an answer to the client
-    """The data is not to be stored. The text says why, in words for the uploader."""
-
-
-class Judged(Struct, frozen=True):
-    """What was found. ``virtual_bytes`` is the size of the disk inside, None when it cannot be told."""
-
-    disk_format: str
-    virtual_bytes: int | None
-
-
-def detected(head: bytes) -> str:
-    """The format that the first bytes show; ``raw`` when they show none."""
-    for name, offset, magic in _SIGNATURES:
-        if head[offset : offset + len(magic)] == magic:
-            return name
-    if _VMDK_DESCRIPTOR in head[:_DESCRIPTOR_SEARCH].lower():
-        return "vmdk"
-    if head[_ISO_OFFSET : _ISO_OFFSET + 5] == b"CD001":
-        return "iso"
-    return "raw"
-
-
-def check_format(head: bytes, declared: str) -> None:
-    """Refuse data that is something else than declared, as soon as its beginning is there.
-
-    An ISO image may be declared raw: it is a disk's content like any other. Raises Unsafe.
-    """
-    found = detected(head)
-    plain = {"raw", "iso", "ami", "ari", "aki"}
-    if found in plain and declared in plain and (declared != "iso" or found == "iso"):
-        return
-    if found != declared:
-        raise Unsafe(f"The image is declared to be {declared}, but its content is {found}.")
-
-
-def judge(
-    head: bytes,
-    size_bytes: int,
-    declared: str,
-    *,
-    min_disk_gib: int = 0,
-    virtual_bytes_max: int = VIRTUAL_BYTES_MAX,
-) -> Judged:
-    """The verdict on complete data, from its first HEAD_BYTES and its size. Raises Unsafe."""
-    check_format(head, declared)
-    if declared == "qcow2":
-        virtual = Qcow2(head, size_bytes).check(virtual_bytes_max)
-    elif declared in {"vmdk", "vdi", "vhd", "vhdx", "ploop"}:
-        return Judged(declared, None)
-    else:
-        virtual = size_bytes
-        if virtual > virtual_bytes_max:
-            raise Unsafe(f"The disk of {virtual} bytes is larger than {virtual_bytes_max} bytes.")
-    if min_disk_gib and virtual > min_disk_gib << 30:
-        raise Unsafe(
-            f"The disk of {virtual} bytes does not fit into the image's min_disk, {min_disk_gib} GiB."
-        )
-    return Judged(declared, virtual)
+def check(sight: Sight, virtual_bytes_max: int = VIRTUAL_BYTES_MAX) -> int:
+    """The virtual size. Raises Unsafe for anything a host must not open."""
+    return Qcow2(sight.head, sight.size_bytes).check(virtual_bytes_max)
 
 
 class Qcow2:
@@ -139,10 +61,7 @@ class Qcow2:
             raise Unsafe(f"The qcow2 cluster size 2^{self.cluster_bits} is not allowed.")
         for part in (self._features, self._references, self._extensions, self._refcounts, self._snapshots):
             part()
-        if not 0 < self.virtual <= virtual_bytes_max:
-            raise Unsafe(
-                f"The virtual size of {self.virtual} bytes is not between 1 and {virtual_bytes_max}."
-            )
+        check_virtual(self.virtual, virtual_bytes_max)
         self._l1()
         return int(self.virtual)
 
@@ -183,6 +102,8 @@ class Qcow2:
                 raise Unsafe("The qcow2 image names an external data file.")
             if kind == _FULL_ENCRYPTION:
                 raise Unsafe("The qcow2 image is encrypted.")
+            if kind == _BITMAPS:
+                raise Unsafe("The qcow2 image has bitmaps; remove them with 'qemu-img bitmap --remove'.")
             at += _EXTENSION.size + (length + 7 & ~7)
 
     def _refcounts(self) -> None:
@@ -204,7 +125,7 @@ class Qcow2:
         covered = self.cluster * (self.cluster // entry)
         needed = -(-self.virtual // covered)
         length = self.l1_entries * 8
-        if length > L1_BYTES_MAX:
+        if length > TABLE_BYTES_MAX:
             raise Unsafe(f"The qcow2 L1 table of {length} bytes is not allowed.")
         if self.l1_entries < needed:
             raise Unsafe("The qcow2 L1 table is too small for the virtual size.")
