@@ -69,12 +69,17 @@ async def _downloadable(request: Request) -> ImageRow:
         request.services.tokens, request.headers.get("X-Auth-Token"), request.base_url
     )
     request.identify(caller)
-    if not request.allows("image:download_image"):
-        raise forbidden("image:download_image")
+    _require(request, "image:get_image")
     row = await visible(request)
+    _require(request, "image:download_image")
     if row.status == "deactivated" and not caller.is_admin:
         raise Problem(403, "The requested image has been deactivated. Image data download is forbidden.")
     return row
+
+
+def _require(request: Request, rule: str) -> None:
+    if not request.allows(rule):
+        raise forbidden(rule)
 
 
 async def _signed(request: Request) -> ImageRow:

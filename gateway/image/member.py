@@ -115,8 +115,7 @@ async def update_member(request: Request) -> Response:
     """Accept or reject, as the member."""
     row = await visible(request)
     member, status = request.params["member_id"], request.body.status
-    if member != request.caller.project_id and not request.caller.is_admin:
-        raise Problem(403, "Only a member itself may change its status.")
+    request.authorize(Target(project_id=member))
     _check_shared(row)
     known: MemberStatus | None = next((word for word in get_args(MemberStatus) if word == status), None)
     if known is None:

@@ -17,11 +17,12 @@ _UPLOAD_BYTES_MAX: Final = 1 << 50
 """The route's own bound; the operator's, which is lower, is checked by the handler."""
 _READ = "admin or project reader"
 _WRITE = "admin or project member"
+_SEE = "image:get_image"
 
 RULES: Final = {
     "image:discover": "public",
     "image:get_images": _READ,
-    "image:get_image": _READ,
+    _SEE: _READ,
     "image:get_schema": "authenticated",
     "image:get_info": "authenticated",
     "image:stores_info_detail": "admin",
@@ -32,7 +33,7 @@ RULES: Final = {
     "image:publicize_image": "admin",
     "image:communitize_image": _WRITE,
     "image:upload_image": _WRITE,
-    "image:download_image": _READ,
+    "image:download_image": _WRITE,
     "image:signed_download": "public",
     "image:get_members": _READ,
     "image:add_member": _WRITE,
@@ -60,7 +61,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v2/info/usage", quota.show_usage, "image:get_usage"),
     Route("GET", "/v2/images", listing.list_images, "image:get_images"),
     Route("POST", "/v2/images", images.create_image, "image:add_image", 201, images.CreateBody),
-    Route("GET", _IMAGE, images.show_image, "image:get_image"),
+    Route("GET", _IMAGE, images.show_image, _SEE),
     Route(
         "PATCH",
         _IMAGE,
@@ -69,8 +70,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         200,
         images.PatchBody,
         media_types=(patch.V2_1, patch.V2_0),
+        sight=_SEE,
     ),
-    Route("DELETE", _IMAGE, images.delete_image, "image:delete_image", 204),
+    Route("DELETE", _IMAGE, images.delete_image, "image:delete_image", 204, sight=_SEE),
     Route(
         "PUT",
         f"{_IMAGE}/file",
@@ -80,12 +82,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         BodyStream,
         body_bytes_max=_UPLOAD_BYTES_MAX,
         media_types=("application/octet-stream",),
+        sight=_SEE,
     ),
     Route("GET", f"{_IMAGE}/file", download.get_file, "image:signed_download"),
-    Route("PUT", f"{_IMAGE}/tags/{{tag}}", images.put_tag, "image:modify_image", 204),
-    Route("DELETE", f"{_IMAGE}/tags/{{tag}}", images.delete_tag, "image:modify_image", 204),
+    Route("PUT", f"{_IMAGE}/tags/{{tag}}", images.put_tag, "image:modify_image", 204, sight=_SEE),
+    Route("DELETE", f"{_IMAGE}/tags/{{tag}}", images.delete_tag, "image:modify_image", 204, sight=_SEE),
     Route("GET", _MEMBERS, member.list_members, "image:get_members"),
-    Route("POST", _MEMBERS, member.create_member, "image:add_member", 200, member.AddBody),
+    Route("POST", _MEMBERS, member.create_member, "image:add_member", 200, member.AddBody, sight=_SEE),
     Route("GET", f"{_MEMBERS}/{{member_id}}", member.show_member, "image:get_members"),
     Route(
         "PUT",
@@ -94,10 +97,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         "image:modify_member",
         200,
         member.StatusBody,
+        sight=_SEE,
     ),
-    Route("DELETE", f"{_MEMBERS}/{{member_id}}", member.delete_member, "image:delete_member", 204),
-    Route("POST", f"{_IMAGE}/actions/deactivate", images.deactivate_image, "image:deactivate", 204),
-    Route("POST", f"{_IMAGE}/actions/reactivate", images.reactivate_image, "image:reactivate", 204),
+    Route(
+        "DELETE", f"{_MEMBERS}/{{member_id}}", member.delete_member, "image:delete_member", 204, sight=_SEE
+    ),
+    Route(
+        "POST", f"{_IMAGE}/actions/deactivate", images.deactivate_image, "image:deactivate", 204, sight=_SEE
+    ),
+    Route(
+        "POST", f"{_IMAGE}/actions/reactivate", images.reactivate_image, "image:reactivate", 204, sight=_SEE
+    ),
     Route("POST", f"{_IMAGE}/import", discovery.not_implemented, "image:import_image", 202),
     Route(
         "PUT",
@@ -108,6 +118,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         BodyStream,
         body_bytes_max=_UPLOAD_BYTES_MAX,
         media_types=("application/octet-stream",),
+        sight=_SEE,
     ),
     Route(
         "DELETE", "/v2/stores/{store_id}/{image_id}", images.delete_copy, "image:delete_image_location", 204

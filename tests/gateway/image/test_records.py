@@ -372,3 +372,23 @@ async def test_an_image_without_an_id_is_not_found(images: Images) -> None:
         assert status == 404
         assert b"<title>404 Not Found" in body
     assert (await images.call("GET", "/v2/images"))[0] == 200
+
+
+async def test_what_is_not_seen_is_not_found_also_by_those_who_only_read(images: Images) -> None:
+    private, open_to_all = await images.make(who="bob"), await images.make(who="root", visibility="public")
+    for method, path, sent in (
+        ("DELETE", "", {}),
+        ("PATCH", "", {"json": [], "headers": PATCH}),
+        ("PUT", "/file", {"data": b"x", "headers": {"Content-Type": "application/octet-stream"}}),
+        ("GET", "/file", {}),
+        ("PUT", "/tags/t", {}),
+        ("DELETE", "/tags/t", {}),
+        ("POST", "/members", {"json": {"member": "p3"}}),
+        ("DELETE", "/members/p3", {}),
+        ("PUT", "/members/p3", {"json": {"status": "accepted"}}),
+        ("POST", "/actions/deactivate", {}),
+        ("POST", "/actions/reactivate", {}),
+    ):
+        for ident, status in ((private, 404), (open_to_all, 403)):
+            answered, _, _ = await images.call(method, f"/v2/images/{ident}{path}", who="eve", **sent)
+            assert answered == status, (method, path)
