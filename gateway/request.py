@@ -183,11 +183,11 @@ class Request:
         )
 
     def operation(self) -> OperationId:
-        """The operation this request begins: fresh, or the one its Idempotency-Key stands for.
+        """The operation this request begins: fresh, or on a keyed route the one its Idempotency-Key means.
 
         Raises Problem 400 for a key that is empty, overlong or not of printable ASCII characters.
         """
-        key = self.headers.get(IDEMPOTENCY_HEADER)
+        key = self.headers.get(IDEMPOTENCY_HEADER) if self.route.keyed else None
         if key is None:
             return OperationId(self.services.clock.uuid())
         if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):

@@ -33,6 +33,8 @@ class Route(Struct, frozen=True):
     ``media_types`` are accepted for the body; a request without Content-Type counts as the first.
     ``sight``: the rule of looking at what the path leads to, where a no must not tell that it is there: the
     chain asks this one, and the handler ``policy`` once it has found the thing (else 404).
+    ``keyed``: the call begins an operation that a client's Idempotency-Key may name; elsewhere the header
+    means nothing.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Route(Struct, frozen=True):
     body_bytes_max: int = JSON_BYTES_MAX
     media_types: tuple[str, ...] = ("application/json",)
     sight: str = ""
+    keyed: bool = False
 
 
 class Api(Struct, frozen=True, kw_only=True):

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from store.pool import Connection
+from store.turn import OPERATIONS_KEPT_S
 
-IDEMPOTENCY_KEPT_S: Final = 86_400.0
+IDEMPOTENCY_KEPT_S: Final = OPERATIONS_KEPT_S + 86_400.0
 """How long a client's idempotency key is remembered."""
 
 
@@ -323,6 +324,15 @@ async def begin_keyed(c: Connection, operation: str, body_sha256: str, now: floa
         now,
     )
     return first
+
+
+async def end_keyed(c: Connection, operation: str) -> None:
+    """Forget what a key stands for, unless its operation began."""
+    await c.execute(
+        "DELETE FROM compute.idempotency WHERE operation = $1"
+        " AND NOT EXISTS (SELECT FROM runtime.operation WHERE id = $1)",
+        operation,
+    )
 
 
 async def operations_begun(c: Connection, operations: Sequence[str]) -> dict[str, str]:

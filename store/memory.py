@@ -253,3 +253,11 @@ class MemoryTurnStore:
         self._db.events[:] = [event for event in self._db.events if event.n > passed.get(event.partition, 0)]
         await self._after("prune")
         return count - len(self._db.events)
+
+    async def forget(self, before: float, limit: int) -> int:
+        await self._before("forget")
+        ended = [row.id for row in self._db.operations.values() if row.finished_at and row.began_at < before]
+        for ident in ended[:limit]:
+            del self._db.operations[ident]
+        await self._after("forget")
+        return len(ended[:limit])

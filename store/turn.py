@@ -5,9 +5,12 @@ The batch is all or nothing: fence, conditional state updates, outbox segments, 
 records and parked messages commit together or not at all. Times are UTC epoch seconds.
 """
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
+
+OPERATIONS_KEPT_S: Final = 30 * 86_400.0
+"""How long an ended operation is known: as long as its command may be repeated, and its steps be read."""
 
 
 class Fenced(Exception):  # noqa: N818  named for what happened to the caller
@@ -189,4 +192,8 @@ class TurnStore(Protocol):
 
     async def prune(self, partitions: list[int], before: float, limit: int) -> int:
         """Forget events of these partitions older than ``before``, at most ``limit`` each, oldest first."""
+        ...
+
+    async def forget(self, before: float, limit: int) -> int:
+        """Forget at most ``limit`` ended operations that began before ``before``; how many."""
         ...

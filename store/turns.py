@@ -49,6 +49,10 @@ USING (SELECT held.p, (SELECT max(old.n) FROM (SELECT n, time FROM runtime.event
        FROM unnest($1::int2[]) AS held(p)) AS passed
 WHERE e.partition = passed.p AND e.n <= passed.last
 """
+_FORGET = """
+DELETE FROM runtime.operation WHERE id = ANY(ARRAY(
+    SELECT id FROM runtime.operation WHERE began_at < $1 AND finished_at > 0 LIMIT $2))
+"""
 _NEXT = """
 SELECT d.p, 1 + greatest(d.marks[$1::int2 + 1], coalesce(
     (SELECT max(last) FROM runtime.segment WHERE source = $1::int2 AND destination = d.p), 0)) AS next
@@ -221,6 +225,10 @@ class PostgresTurnStore:
     async def prune(self, partitions: list[int], before: float, limit: int) -> int:
         async with self._connection() as c:
             return _touched(await c.execute(_PRUNE, partitions, before, limit))
+
+    async def forget(self, before: float, limit: int) -> int:
+        async with self._connection() as c:
+            return _touched(await c.execute(_FORGET, before, limit))
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:

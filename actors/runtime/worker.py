@@ -28,7 +28,7 @@ from process.clock import Clock
 from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
 from protocol.ids import partition_of
 from protocol.message import Bundle, Envelope, Stretch
-from store.turn import Fenced, StoreUnavailable, TurnStore, Unwritable, VersionConflict
+from store.turn import OPERATIONS_KEPT_S, Fenced, StoreUnavailable, TurnStore, Unwritable, VersionConflict
 
 PULL_LIMIT: Final = 2000
 BUNDLE_BYTES_MAX: Final = 64 * 1024
@@ -557,6 +557,8 @@ class Worker:
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_S
             await self._store.prune(self.held, now - self._set.events_kept_s, PRUNE_LIMIT)
+            if 0 in self._held:  # one worker is enough for what has no partition
+                await self._store.forget(now - OPERATIONS_KEPT_S, PRUNE_LIMIT)
 
     async def _collect_forever(self) -> None:
         while True:

@@ -6,7 +6,8 @@ began; here are only the check that the repetition is one, and what it finds.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -15,10 +16,22 @@ from gateway.commands import Unavailable
 from gateway.problem import Problem
 from gateway.request import IDEMPOTENCY_HEADER, Request
 from protocol.ids import OperationId
-from store.compute import begin_keyed, operations_begun
+from store.compute import begin_keyed, end_keyed, operations_begun
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 _POLL_S: Final = 0.05
+
+
+@asynccontextmanager
+async def keyed(request: Request, operation: OperationId) -> AsyncIterator[None]:
+    """The work on a request: when it is refused its key is free again, for a body that is better."""
+    try:
+        yield
+    except Problem:
+        if IDEMPOTENCY_HEADER in request.headers:
+            async with request.services.pool.acquire() as connection:
+                await end_keyed(connection, operation)
+        raise
 
 
 async def begun_before(request: Request, operation: OperationId, kind: str) -> bool:

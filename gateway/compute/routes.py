@@ -93,11 +93,13 @@ def _between(first: int, last: int = NEWEST) -> tuple[Version, Version]:
 _SERVERS: Final = (
     Route("GET", "/servers", server_list.list_servers, "compute:servers:list"),
     Route("GET", "/servers/detail", server_list.list_servers_detail, "compute:servers:list"),
-    Route("POST", "/servers", create.create_server, "compute:servers:create", 202, body.CreateBody),
+    Route(
+        "POST", "/servers", create.create_server, "compute:servers:create", 202, body.CreateBody, keyed=True
+    ),
     Route("GET", _SERVER, change.show_server, "compute:servers:show"),
     Route("PUT", _SERVER, change.update_server, "compute:servers:update", 200, body.UpdateBody),
     Route("DELETE", _SERVER, change.delete_server, "compute:servers:delete", 204),
-    Route("POST", f"{_SERVER}/action", action.act, "compute:servers:action", 202, _Action),
+    Route("POST", f"{_SERVER}/action", action.act, "compute:servers:action", 202, _Action, keyed=True),
     Route("GET", f"{_SERVER}/metadata", metadata.list_metadata, "compute:metadata:show"),
     Route(
         "POST",

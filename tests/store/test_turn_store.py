@@ -326,6 +326,18 @@ async def test_bytes_that_are_no_text_can_be_parked(turns: StoreHarness) -> None
     assert len(await turns.parked()) == 1
 
 
+async def test_ended_operations_are_forgotten_by_age_and_running_ones_never(turns: StoreHarness) -> None:
+    row = await held(turns)
+    made = [
+        operation(f"o{n}", began_at=float(n), finished_at=0.0 if n == 2 else n + 1.0) for n in range(1, 6)
+    ]
+    await turns.store.commit("w1", batch([row], operations=made))
+    assert await turns.store.forget(4.0, 1) == 1
+    assert await turns.store.forget(4.0, 10) == 1
+    assert await turns.store.forget(4.0, 10) == 0
+    assert await turns.store.known([f"o{n}" for n in range(1, 6)]) == {"o2", "o4", "o5"}
+
+
 async def test_only_old_events_are_forgotten_and_the_oldest_first(turns: StoreHarness) -> None:
     rows = [await held(turns, 0), await held(turns, 1)]
     made = [EventRow(p, n, "t", "s", "p", float(n), b"{}") for p in (0, 1) for n in range(1, 6)]

@@ -111,10 +111,28 @@ def event(n: int, *, partition: int = 0) -> EventRow:
 
 
 def operation(
-    ident: str, *, updated_at: float = 2.0, outcome: str = "", steps: bytes = b"[]"
+    ident: str,
+    *,
+    began_at: float = 1.0,
+    updated_at: float = 2.0,
+    finished_at: float = 0.0,
+    outcome: str = "",
+    steps: bytes = b"[]",
 ) -> OperationRow:
     return OperationRow(
-        ident, "instance/i", "create", "p", "u", "req-1", 1.0, updated_at, 9.0, 0.0, outcome, "", steps
+        ident,
+        "instance/i",
+        "create",
+        "p",
+        "u",
+        "req-1",
+        began_at,
+        updated_at,
+        9.0,
+        finished_at,
+        outcome,
+        "",
+        steps,
     )
 
 

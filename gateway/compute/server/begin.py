@@ -1,6 +1,6 @@
 """Beginning an operation on a server: said once, however often the client repeats it under its key."""
 
-from gateway.compute.idempotency import begun_before
+from gateway.compute.idempotency import begun_before, keyed
 from gateway.request import Request
 from protocol.command import Command
 from protocol.ids import OperationId, address
@@ -14,5 +14,6 @@ async def begin(request: Request, row: ServerRow, command: Command) -> Operation
     """
     operation = request.operation()
     if not await begun_before(request, operation, "instance"):
-        await request.command(address("instance", row.id), command, operation)
+        async with keyed(request, operation):
+            await request.command(address("instance", row.id), command, operation)
     return operation

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from gateway.compute.idempotency import begun_of
+from gateway.compute.idempotency import begun_of, keyed
 from gateway.compute.query import minor
 from gateway.compute.reference import allocate_ports
 from gateway.compute.schema import check, truth
@@ -28,9 +28,13 @@ from protocol.guest import GuestNic
 from protocol.ids import OperationId, address, derived
 from protocol.instance import CreateInstance, DeleteInstance, ServerRequest
 from protocol.project import ReserveQuota
+from store.compute import operations_begun
 from store.network import free_ports
 
 _PASSWORD_LENGTH: Final = 12
+_UNDONE: Final = (
+    "The quota did not suffice for all servers of this request, and none was kept; use another key."
+)
 
 
 class Part(Struct, frozen=True):
@@ -63,12 +67,25 @@ async def create_server(request: Request) -> Response:
     parts = parts_of(operation, most)
     found = await begun_of(request, operation, [part.operation for part in parts], "instance")
     begun = [part for part in parts if part.operation in found]
+    if begun and await _undone(request, begun):
+        raise Problem(403, _UNDONE)
     if len(begun) < least:  # with a key, the rest of what an earlier request was cut off from
         left = [part for part in parts if part.operation not in found]
-        async with request.services.pool.acquire() as connection:
-            plan = await plan_for(request, connection, body, least - len(begun), len(left))
-        await _create_all(request, plan, left[: plan.count], begun, least)
+        async with keyed(request, operation):
+            async with request.services.pool.acquire() as connection:
+                plan = await plan_for(request, connection, body, least - len(begun), len(left))
+            await _create_all(request, plan, left[: plan.count], begun, least)
     return _answer(request, operation, parts[0], body.server)
+
+
+async def _undone(request: Request, begun: list[Part]) -> bool:
+    """Whether an earlier request under this key ended its servers again for want of quota."""
+    async with request.services.pool.acquire() as connection:
+        return bool(await operations_begun(connection, [_undoing(part) for part in begun]))
+
+
+def _undoing(part: Part) -> str:
+    return derived(part.operation, "undo")
 
 
 async def _create_all(request: Request, plan: Plan, parts: list[Part], begun: list[Part], least: int) -> None:
@@ -83,7 +100,7 @@ async def _create_all(request: Request, plan: Plan, parts: list[Part], begun: li
                 await request.command(
                     address("instance", other.instance),
                     DeleteInstance(by=request.said_by()),
-                    derived(other.operation, "undo"),
+                    _undoing(other),
                 )
             raise
         begun.append(part)

@@ -139,6 +139,21 @@ async def test_a_repeated_request_finds_what_the_first_began(compute: Compute) -
     assert other["server"]["id"] != first[1]["server"]["id"]
 
 
+async def test_a_key_is_free_again_when_its_request_was_refused(compute: Compute) -> None:
+    assert (await compute.call("POST", "/servers", wish(flavorRef="none"), Idempotency_Key="k1"))[0] == 400
+    assert (await compute.call("POST", "/servers", wish(), Idempotency_Key="k1"))[0] == 202
+    assert (await compute.call("POST", "/servers", wish(flavorRef="none"), Idempotency_Key="k1"))[0] == 409
+
+
+async def test_a_key_means_nothing_to_an_update(compute: Compute) -> None:
+    status, answer = await compute.call("POST", "/servers", wish())
+    path = f"/servers/{answer['server']['id']}"
+    for name in ("x1", "x2"):
+        renamed = {"server": {"name": name}}
+        status, shown = await compute.call("PUT", path, renamed, Idempotency_Key="k1")
+        assert (status, shown["server"]["name"]) == (200, name)
+
+
 async def test_a_repetition_waits_until_the_server_can_be_read(compute: Compute) -> None:
     first = await compute.call("POST", "/servers", wish(), Idempotency_Key="k1")
     subject = await compute.pool.fetchval("SELECT subject FROM runtime.operation")
