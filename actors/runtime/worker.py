@@ -18,6 +18,7 @@ from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
 from actors.machine import Kind
+from actors.runtime.bundle import bundles
 from actors.runtime.draft import STORY_LENGTH, Cached, Draft, Incoming, Outcome, Seal, well_formed
 from actors.runtime.holding import Held, Part, proposed
 from actors.turn import ActorState
@@ -25,13 +26,12 @@ from bus.mailbox import Bus, BusUnavailable, Delivery, Parcel, Queue, QueueDiffe
 from bus.topology import is_host, queue_of
 from bus.topology import partition as partition_queue
 from process.clock import Clock
-from protocol.codec import decode_bundle, decode_envelopes, encode_bundle
+from protocol.codec import decode_bundle, decode_envelopes
 from protocol.ids import partition_of
-from protocol.message import Bundle, Envelope, Stretch
+from protocol.message import Envelope, Stretch
 from store.turn import OPERATIONS_KEPT_S, Fenced, StoreUnavailable, TurnStore, Unwritable, VersionConflict
 
 PULL_LIMIT: Final = 2000
-BUNDLE_BYTES_MAX: Final = 64 * 1024
 PARKED_TICK_S: Final = 30.0
 PRUNE_S: Final = 60.0
 PRUNE_LIMIT: Final = 10_000
@@ -493,7 +493,7 @@ class Worker:
                 self._post(destination, parts)
         for to, envelopes in outcome.direct.items():
             queue = queue_of(to, self._set.partitions)
-            for bundle in _bundles([Stretch(-1, -1, 0, envelopes)]):
+            for bundle in bundles([Stretch(-1, -1, 0, envelopes)]):
                 self._outbox.append(Parcel(queue.name, bundle, queue.fanout))
         while len(self._outbox) > OUTBOX_PARCELS_MAX:
             self._outbox.popleft()
@@ -502,7 +502,7 @@ class Worker:
             self._outbox_wake.set()
 
     def _post(self, destination: int, stretches: list[Stretch]) -> None:
-        for bundle in _bundles(stretches):
+        for bundle in bundles(stretches):
             self._outbox.append(Parcel(partition_queue(destination).name, bundle))
 
     def _count(self, outcome: Outcome, seconds: float) -> None:
@@ -583,20 +583,3 @@ def _fingerprint(one: Incoming) -> tuple[str, ...]:
     """What a message is known by when it comes again."""
     envelope = one.envelope
     return (envelope.to, envelope.sender, envelope.operation, hashlib.sha256(envelope.body).hexdigest())
-
-
-def _bundles(stretches: list[Stretch]) -> list[bytes]:
-    """The stretches as bodies of at most BUNDLE_BYTES_MAX (one envelope may be larger by itself)."""
-    whole = encode_bundle(Bundle(stretches))
-    if len(whole) <= BUNDLE_BYTES_MAX:
-        return [whole]
-    if len(stretches) > 1:
-        half = len(stretches) // 2
-        return _bundles(stretches[:half]) + _bundles(stretches[half:])
-    only = stretches[0]
-    if len(only.envelopes) == 1:
-        return [whole]
-    half = len(only.envelopes) // 2
-    left = Stretch(only.source, only.destination, only.first, only.envelopes[:half])
-    right = Stretch(only.source, only.destination, only.first + half, only.envelopes[half:])
-    return _bundles([left]) + _bundles([right])
