@@ -8,10 +8,20 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from gateway.problem import Problem
+from store.application_credential import AccessRule
 
 TOKEN_LENGTH_MAX = 4096  # ours are near 250 characters; more is not a token
 
 Scope = Literal["unscoped", "project", "domain", "system"]
+
+
+class AppCredential(Struct, frozen=True, kw_only=True):
+    """The application credential a token was got with; ``access_rules`` empty: every call."""
+
+    id: str
+    name: str
+    restricted: bool
+    access_rules: tuple[AccessRule, ...] = ()
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -21,6 +31,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     Project fields are set when ``scope`` is "project", domain fields when it is "domain".
     ``audit_id`` names this token in logs and revocations, ``audit_chain`` the one it descends from.
+    ``app_credential`` narrows what the token may do below what its user may.
     """
 
     user_id: str
@@ -43,6 +54,12 @@ class Caller(Struct, frozen=True, kw_only=True):
     audit_chain: str = ""
     issued_at: float = 0.0
     expires_at: float = 0.0
+    app_credential: AppCredential | None = None
+
+    @property
+    def is_delegated(self) -> bool:
+        """Whether the token is good for only a part of what its user may."""
+        return self.app_credential is not None
 
 
 class TokenVerifier(Protocol):

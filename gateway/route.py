@@ -71,6 +71,16 @@ class Api(Struct, frozen=True, kw_only=True):
     """Whether a path may end in a slash that means nothing; else only its root and its versions' may."""
     directory: Callable[[Request], dict[str, Any]] | None = None
     """What the API adds to the document at ``/``, for clients that look for it there."""
+    aliases: tuple[str, ...] = ()
+    """Other types of service it is known by; its name is the first."""
+
+    barred_methods: frozenset[str] = frozenset()
+    """Methods of login whose tokens it does not take."""
+
+    @property
+    def service_types(self) -> tuple[str, ...]:
+        """Every type of service that access rules may mean it by."""
+        return (self.name, *self.aliases)
 
 
 def rules_of(apis: Iterable[Api]) -> dict[str, str]:

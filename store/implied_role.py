@@ -1,5 +1,7 @@
 """Which role implies which others, one step at a time; tokens follow all steps (store.identity.snapshot)."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from store.identity import constraints
@@ -42,3 +44,14 @@ async def inferences(c: Connection, prior_id: str | None = None) -> list[Inferen
         prior_id,
     )
     return [Inference(*record) for record in records]
+
+
+async def closure(c: Connection, role_ids: Sequence[str]) -> set[str]:
+    """These roles and all they imply, by any number of steps."""
+    records = await c.fetch(
+        "WITH RECURSIVE held AS (SELECT unnest($1::text[]) AS role_id UNION"
+        " SELECT i.implied_id FROM held JOIN identity.implied_role i ON i.prior_id = held.role_id)"
+        " SELECT role_id FROM held",
+        role_ids,
+    )
+    return {record["role_id"] for record in records}

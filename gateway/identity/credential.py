@@ -63,6 +63,26 @@ def pair_in(blob: str) -> dict[str, Any]:
     return found
 
 
+def bound_pair(request: Request, pair: dict[str, Any]) -> str:
+    """The blob of a new pair: made with a delegated token, it is good for no more than that."""
+    granted = request.caller.app_credential
+    bond = {} if granted is None else {"app_cred_id": granted.id}
+    return msgspec.json.encode({**pair, **bond}).decode()
+
+
+def check_delegated(request: Request, project_id: str | None) -> None:
+    """Keep a delegated token to the credentials of its project. Raises Problem 403."""
+    if request.caller.is_delegated and project_id != request.caller.project_id:
+        raise Problem(403, "The credential is not one of the project that was delegated.")
+
+
+def check_unrestricted(request: Request, what: str) -> None:
+    """Refuse a token of a restricted application credential. Raises Problem 403."""
+    granted = request.caller.app_credential
+    if granted is not None and granted.restricted:
+        raise Problem(403, f"A restricted application credential may not manage {what}.")
+
+
 async def check_room(c: Connection, user_id: str) -> None:
     """Refuse one credential too many. Raises Problem 403."""
     if (
@@ -86,6 +106,8 @@ class Credentials(Collection[Credential]):
 
     def visible(self, request: Request, equal: dict[str, str | bool]) -> dict[str, str | bool] | None:
         own = request.caller.user_id
+        if request.caller.is_delegated:
+            equal = {**equal, "project_id": request.caller.project_id}
         if request.allows(request.route.policy, Target(user_id="")):
             return equal
         return {**equal, "user_id": own} if equal.get("user_id", own) == own else None
@@ -94,21 +116,30 @@ class Credentials(Collection[Credential]):
         """The credential with its blob opened."""
         return {**super().body_of(request, row), "blob": request.services.vault.open(row.blob)}
 
+    async def found(self, request: Request, c: Connection, *, lock: bool = False) -> Credential:
+        """The credential of the path. Raises Problem 404 or 403."""
+        row = await super().found(request, c, lock=lock)
+        check_delegated(request, row.project_id)
+        return row
+
     def shape(self, row: Credential) -> dict[str, Any]:
         return {"id": row.id, "user_id": row.user_id, "type": row.type, "project_id": row.project_id}
 
     async def build(self, draft: Draft) -> Credential:
         members: NewCredential = draft.members
+        request, blob, found_by = draft.request, members.blob, None
+        check_delegated(request, members.project_id)
         await check_room(draft.c, members.user_id)
-        found_by = None
         if members.type == EC2:
-            found_by = _checked_pair(members.blob, {}, members.project_id)
+            check_unrestricted(request, "EC2 credentials")
+            found_by = _checked_pair(blob, {}, members.project_id)
+            blob = bound_pair(request, pair_in(blob))
         return Credential(
-            id=found_by or new_id(draft.request),
+            id=found_by or new_id(request),
             user_id=members.user_id,
             type=members.type,
             project_id=members.project_id,
-            blob=draft.request.services.vault.seal(members.blob),
+            blob=request.services.vault.seal(blob),
             access_hash=found_by,
             extra=draft.extra,
         )
@@ -120,6 +151,7 @@ class Credentials(Collection[Credential]):
         blob = changed.get("blob", before)
         after = structs.replace(row, extra=draft.extra, **{**changed, "blob": vault.seal(blob)})
         request.authorize(self.target(after))
+        check_delegated(request, after.project_id)
         found_by = None
         if after.type == EC2:
             held = pair_in(before) if row.type == EC2 else {}

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
+
 from gateway.auth import Caller
 from gateway.identity.catalog import catalog_of
 from gateway.request import Request
@@ -44,6 +46,11 @@ async def token_body(request: Request, c: Connection, caller: Caller) -> dict[st
         token["domain"] = {"id": caller.domain_id, "name": caller.domain_name}
     elif caller.scope == "system":
         token["system"] = {"all": True}
+    granted = caller.app_credential
+    if granted is not None:
+        shown = {"id": granted.id, "name": granted.name, "restricted": granted.restricted}
+        rules = [structs.asdict(rule) for rule in granted.access_rules]
+        token["application_credential"] = {**shown, "access_rules": rules} if rules else shown
     if caller.scope != "unscoped":
         token["roles"] = [{"id": ident, "name": name} for ident, name in caller.role_list]
         if "nocatalog" not in request.query:

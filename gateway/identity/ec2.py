@@ -16,8 +16,18 @@ from msgspec import Meta, Struct
 
 from gateway.auth import Caller
 from gateway.body import decoded
+from gateway.identity.authority import Bearer, authority
 from gateway.identity.collection import listing, new_id, not_found
-from gateway.identity.credential import EC2, Id, access_hash, check_room, pair_in
+from gateway.identity.credential import (
+    EC2,
+    Id,
+    access_hash,
+    bound_pair,
+    check_delegated,
+    check_room,
+    check_unrestricted,
+    pair_in,
+)
 from gateway.identity.document import token_body
 from gateway.identity.signature import SignatureError, Signed, ec2_signature, s3_signature
 from gateway.policy import Target
@@ -77,6 +87,7 @@ async def _found(request: Request, c: Connection) -> Credential:
     rows = await identity.find(c, Credential, {"access_hash": access_hash(access), "user_id": user_id})
     if not rows:
         raise not_found("credential", access)
+    check_delegated(request, rows[0].project_id)
     return rows[0]
 
 
@@ -84,7 +95,8 @@ async def list_pairs(request: Request) -> Response:
     """The user's pairs."""
     async with request.services.read_pool.acquire() as c:
         user_id = await _owner(request, c)
-        rows = await identity.find(c, Credential, {"user_id": user_id, "type": EC2})
+        only = {"project_id": request.caller.project_id} if request.caller.is_delegated else {}
+        rows = await identity.find(c, Credential, {"user_id": user_id, "type": EC2, **only})
     return listing(request, "credentials", [_shaped(request, row) for row in rows])
 
 
@@ -92,10 +104,12 @@ async def create_pair(request: Request) -> Response:
     """A new pair for one of the user's projects."""
     wanted: NewPair = request.body
     pair = {"access": new_id(request), "secret": long_secret(), "trust_id": None}
+    check_unrestricted(request, "EC2 credentials")
     async with request.services.pool.acquire() as c, c.transaction():
         user_id = await _owner(request, c)
         if await identity.get(c, Project, wanted.tenant_id) is None:
             raise not_found("project", wanted.tenant_id)
+        check_delegated(request, wanted.tenant_id)
         await check_room(c, user_id)
         found_by = access_hash(str(pair["access"]))
         row = Credential(
@@ -103,7 +117,7 @@ async def create_pair(request: Request) -> Response:
             user_id=user_id,
             type=EC2,
             project_id=wanted.tenant_id,
-            blob=request.services.vault.seal(msgspec.json.encode(pair).decode()),
+            blob=request.services.vault.seal(bound_pair(request, pair)),
             access_hash=found_by,
         )
         try:
@@ -195,18 +209,25 @@ async def _issued(request: Request, access: str, matches: Callable[[str], bool])
         if not rows:
             raise Problem(404, "EC2 access key not found.")
         row = rows[0]
-        secret = pair_in(services.vault.open(row.blob)).get("secret")
+        pair = pair_in(services.vault.open(row.blob))
+        secret = pair.get("secret")
         try:
             right = isinstance(secret, str) and matches(secret)
         except SignatureError as error:
             raise Problem(401, f"{_NO_MATCH} ({error})") from error
         if not right:
             raise Problem(401, _NO_MATCH)
-        snapshot = await identity.snapshot(c, row.user_id, "project", row.project_id or "")
-    if snapshot is None:
+        bearer = Bearer(
+            user_id=row.user_id,
+            scope="project",
+            scope_id=row.project_id or "",
+            app_credential_id=pair.get("app_cred_id") or "",
+        )
+        found = await authority(c, bearer, services.clock.now())
+    if found is None:
         raise Problem(401, "The owner of the key may not use its project.")
     expires_at = services.clock.now() + services.settings.token_lifetime_s
-    return services.tokens.issue(snapshot, "project", (METHOD,), expires_at=expires_at)
+    return services.tokens.issue(found, (METHOD,), expires_at=expires_at)
 
 
 _MANY: Final = "/v3/users/{user_id}/credentials/OS-EC2"

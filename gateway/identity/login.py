@@ -1,70 +1,32 @@
 """Getting, checking and ending tokens, and what a token can reach.
 
-Source: Identity API v3, "Authentication and token management". Every failed login is the same 401:
-whether the user, the password or the scope was wrong is nobody's business.
+Source: Identity API v3, "Authentication and token management". A scope that is not the user's is the same
+401 as a wrong password. How a user is recognised belongs to proof.py.
 """
 
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from gateway.auth import TOKEN_LENGTH_MAX, Caller, Scope, unauthorized
-from gateway.identity.attempt import proven
+from gateway.identity.authority import Bearer, authority
 from gateway.identity.catalog import catalog_of
 from gateway.identity.collection import listing
 from gateway.identity.document import token_body
 from gateway.identity.domain import DOMAINS
-from gateway.identity.password import PASSWORD_LENGTH_MAX
 from gateway.identity.project import PROJECTS
-from gateway.identity.throttle import WhoLogsIn
+from gateway.identity.proof import DomainRef, IdentityPart, Proven, Ref, check_form, is_domain, prove, subject
 from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
 from store import identity
-from store.identity import Snapshot
 from store.pool import Connection
 
 LOGIN_BYTES_MAX: Final = 64 << 10
 """Anybody may send this body, so little of it is read."""
-
-Ref = Annotated[str, Meta(min_length=1, max_length=255)]
-
-
-class DomainRef(Struct, forbid_unknown_fields=True):
-    """A domain by id or by name."""
-
-    id: Ref | None = None
-    name: Ref | None = None
-
-
-class UserRef(Struct, forbid_unknown_fields=True):
-    """A user by id, or by name and domain; and the password."""
-
-    password: Annotated[str, Meta(max_length=PASSWORD_LENGTH_MAX)]
-    id: Ref | None = None
-    name: Ref | None = None
-    domain: DomainRef | None = None
-
-
-class PasswordMethod(Struct, forbid_unknown_fields=True):
-    """Login by password."""
-
-    user: UserRef
-
-
-class TokenMethod(Struct, forbid_unknown_fields=True):
-    """Login by a token got before."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=TOKEN_LENGTH_MAX)]
-
-
-class IdentityPart(Struct, forbid_unknown_fields=True):
-    """How the user is to be recognised."""
-
-    methods: Annotated[list[str], Meta(min_length=1, max_length=8)]
-    password: PasswordMethod | None = None
-    token: TokenMethod | None = None
+ACCESS_RULES_HEADER: Final = "OpenStack-Identity-Access-Rules"
+ACCESS_RULES_VERSION: Final = 1.0
 
 
 class ProjectRef(Struct, forbid_unknown_fields=True):
@@ -102,114 +64,63 @@ class AuthBody(Struct, forbid_unknown_fields=True):
     auth: AuthPart
 
 
-class _Proven(NamedTuple):
-    user_id: str
-    default_project_id: str | None
-    methods: tuple[str, ...]
-    expires_at: float
-    chain: str
-
-
 # --- POST /v3/auth/tokens ------------------------------------------------------------------------
 
 
 async def create_token(request: Request) -> Response:
     """Log in."""
     auth: AuthPart = request.body.auth
-    _check_form(auth)
-    proven = await _proven(request, auth.identity)
+    check_form(auth.identity)
+    if isinstance(auth.scope, ScopePart):
+        _check_scope(auth.scope)
+    proven = await prove(request, auth.identity)
     async with request.services.pool.acquire() as c:
-        scope, snapshot = await _scoped(request, c, proven, auth.scope)
+        bearer = await _bearer(request, c, proven, auth.scope)
+        found = None if bearer is None else await authority(c, bearer, request.services.clock.now())
+        if found is None:
+            raise unauthorized(request.base_url)
         token, caller = request.services.tokens.issue(
-            snapshot, scope, proven.methods, expires_at=proven.expires_at, chain=proven.chain
+            found, proven.methods, expires_at=proven.expires_at, chain=proven.chain
         )
         body = await token_body(request, c, caller)
     return Response(body, headers={"X-Subject-Token": token, "Vary": "X-Auth-Token"})
 
 
-def _check_form(auth: AuthPart) -> None:
-    """Refuse what no login could mean. Raises Problem 400."""
-    methods = auth.identity
-    if ("password" in methods.methods and methods.password is None) or (
-        "token" in methods.methods and methods.token is None
-    ):
-        raise Problem(400, "Invalid request body: a method is named but its data is missing.")
-    if methods.password is not None:
-        user = methods.password.user
-        if user.id is None and (user.name is None or not _is_domain(user.domain)):
-            raise Problem(400, "Invalid request body: a user needs an id, or a name and a domain.")
-    if isinstance(auth.scope, ScopePart):
-        scope = auth.scope
-        if sum(part is not None for part in (scope.project, scope.domain, scope.system)) != 1:
-            raise Problem(400, "Invalid request body: a scope is one project, one domain or the system.")
-        project = scope.project
-        if (
-            project is not None
-            and project.id is None
-            and (project.name is None or not _is_domain(project.domain))
-        ):
-            raise Problem(400, "Invalid request body: a project needs an id, or a name and a domain.")
-        if scope.domain is not None and not _is_domain(scope.domain):
-            raise Problem(400, "Invalid request body: a domain needs an id or a name.")
+def _check_scope(scope: ScopePart) -> None:
+    """Refuse what no scope could be. Raises Problem 400."""
+    if sum(part is not None for part in (scope.project, scope.domain, scope.system)) != 1:
+        raise Problem(400, "Invalid request body: a scope is one project, one domain or the system.")
+    project = scope.project
+    if project is not None and project.id is None and (project.name is None or not is_domain(project.domain)):
+        raise Problem(400, "Invalid request body: a project needs an id, or a name and a domain.")
+    if scope.domain is not None and not is_domain(scope.domain):
+        raise Problem(400, "Invalid request body: a domain needs an id or a name.")
 
 
-def _is_domain(domain: DomainRef | None) -> bool:
-    return domain is not None and (domain.id is not None or domain.name is not None)
+Wanted = ScopePart | Literal["unscoped"] | None
 
 
-async def _proven(request: Request, part: IdentityPart) -> _Proven:
-    """Who it is, by all the methods named, which must agree. Raises Problem 401."""
-    found: list[_Proven] = []
-    for method in part.methods:
-        if method == "password" and part.password is not None:
-            found.append(await _by_password(request, part.password.user))
-        elif method == "token" and part.token is not None:
-            found.append(await _by_token(request, part.token.id))
-        else:
-            raise unauthorized(request.base_url)
-    if len({proven.user_id for proven in found}) != 1:
-        raise unauthorized(request.base_url)
-    methods = dict.fromkeys(method for proven in found for method in proven.methods)
-    chain = next((proven.chain for proven in found if proven.chain), "")
-    expires_at = min(proven.expires_at for proven in found)
-    return _Proven(found[0].user_id, found[0].default_project_id, tuple(methods), expires_at, chain)
-
-
-async def _by_password(request: Request, user: UserRef) -> _Proven:
-    services = request.services
-    domain = user.domain or DomainRef()
-    who = WhoLogsIn(user.id) if user.id is not None else WhoLogsIn(None, user.name, domain.id, domain.name)
-    login = await proven(request, who, user.password)
-    expires_at = services.clock.now() + services.settings.token_lifetime_s
-    return _Proven(login.user_id, login.default_project_id, ("password",), expires_at, "")
-
-
-async def _by_token(request: Request, token: str) -> _Proven:
-    caller = await _subject(request, token)
-    if caller is None:
-        raise Problem(404, "Failed to validate token")
-    methods = (*caller.methods, *(("token",) if "token" not in caller.methods else ()))
-    return _Proven(caller.user_id, None, methods, caller.expires_at, caller.audit_chain)
-
-
-async def _scoped(
-    request: Request, c: Connection, proven: _Proven, wanted: ScopePart | Literal["unscoped"] | None
-) -> tuple[Scope, Snapshot]:
-    """The user within the scope asked for. Raises Problem 401."""
+async def _bearer(request: Request, c: Connection, proven: Proven, wanted: Wanted) -> Bearer | None:
+    """The user within the scope asked for; None when nothing has its name. Raises Problem 401 or 403."""
+    if proven.app_credential_id:
+        if wanted is not None:
+            message = "An application credential cannot request a scope: it has its own."
+            raise Problem(403, message) if proven.is_rescoping else unauthorized(request.base_url)
+        return Bearer(
+            user_id=proven.user_id,
+            scope="project",
+            scope_id=proven.project_id,
+            app_credential_id=proven.app_credential_id,
+        )
     if wanted is None and proven.default_project_id is not None:
-        snapshot = await identity.snapshot(c, proven.user_id, "project", proven.default_project_id)
-        if snapshot is not None:
-            return "project", snapshot
+        default = Bearer(user_id=proven.user_id, scope="project", scope_id=proven.default_project_id)
+        if await authority(c, default, request.services.clock.now()) is not None:
+            return default
     scope, scope_id = await _scope_ids(c, wanted)
-    found = None if scope_id is None else await identity.snapshot(c, proven.user_id, scope, scope_id)
-    if found is None:
-        raise unauthorized(request.base_url)
-    return scope, found
+    return None if scope_id is None else Bearer(user_id=proven.user_id, scope=scope, scope_id=scope_id)
 
 
-async def _scope_ids(
-    c: Connection, wanted: ScopePart | Literal["unscoped"] | None
-) -> tuple[Scope, str | None]:
+async def _scope_ids(c: Connection, wanted: Wanted) -> tuple[Scope, str | None]:
     """Kind and id of the scope; the id is None when nothing has the name."""
     if not isinstance(wanted, ScopePart):
         return "unscoped", ""
@@ -230,33 +141,42 @@ async def _scope_ids(
 # --- GET, HEAD, DELETE /v3/auth/tokens -----------------------------------------------------------
 
 
-async def _subject(request: Request, token: str) -> Caller | None:
-    tokens = request.services.tokens
-    return tokens.cached(token) or await tokens.verify(token)
-
-
 async def _named_subject(request: Request) -> tuple[str, Caller]:
     """The token of X-Subject-Token, when the caller may know of it. Raises Problem 404 or 403."""
     token = request.headers.get("X-Subject-Token", "")
-    subject = await _subject(request, token) if 0 < len(token) <= TOKEN_LENGTH_MAX else None
-    if subject is None:
+    found = await subject(request, token) if 0 < len(token) <= TOKEN_LENGTH_MAX else None
+    if found is None:
         raise Problem(404, "Failed to validate token")
-    request.authorize(Target(user_id=subject.user_id))
-    return token, subject
+    request.authorize(Target(user_id=found.user_id))
+    return token, found
+
+
+def _check_understood(request: Request, found: Caller) -> None:
+    """Hide a token with access rules from a service that would not hold it to them. Raises Problem 404."""
+    granted = found.app_credential
+    if granted is None or not granted.access_rules:
+        return
+    try:
+        version = float(request.headers.get(ACCESS_RULES_HEADER, "0"))
+    except ValueError:
+        version = 0.0
+    if not version >= ACCESS_RULES_VERSION:
+        raise Problem(404, "Failed to validate token")
 
 
 async def show_token(request: Request) -> Response:
     """Validate: the document of another token (or of the caller's own)."""
-    token, subject = await _named_subject(request)
+    token, found = await _named_subject(request)
+    _check_understood(request, found)
     async with request.services.pool.acquire() as c:
-        body = await token_body(request, c, subject)
+        body = await token_body(request, c, found)
     return Response(body, headers={"X-Subject-Token": token, "Vary": "X-Auth-Token"})
 
 
 async def delete_token(request: Request) -> Response:
     """Revoke."""
-    _, subject = await _named_subject(request)
-    await request.services.tokens.revoke(subject)
+    _, found = await _named_subject(request)
+    await request.services.tokens.revoke(found)
     return Response()
 
 

@@ -6,7 +6,7 @@ Source of the rules: Keystone's default policies (admin, system reader, domain m
 from typing import Final
 
 from gateway.envelope import keystone
-from gateway.identity import catalog, discovery, ec2, login
+from gateway.identity import app_credential, catalog, discovery, ec2, login
 from gateway.identity.credential import CREDENTIALS
 from gateway.identity.domain import DOMAINS
 from gateway.identity.grant import GRANTS
@@ -69,6 +69,13 @@ RULES: Final = {
     "identity:ec2_delete_credential": "admin or role:member and self",
     "identity:ec2tokens_validate": "admin or role:service",
     "identity:s3tokens_validate": "admin or role:service",
+    "identity:list_application_credentials": f"{_OPERATE} or self",
+    "identity:get_application_credential": f"{_OPERATE} or self",
+    "identity:create_application_credential": "self",
+    "identity:delete_application_credential": "admin or self",
+    "identity:list_access_rules": "system reader or self",
+    "identity:get_access_rule": "system reader or self",
+    "identity:delete_access_rule": "system admin or self",
     "identity:list_roles": "admin or system reader or domain manager",
     "identity:get_role": "admin or system reader or domain manager",
     "identity:create_role": "admin",
@@ -115,6 +122,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *GROUPS.routes(),
     *CREDENTIALS.routes(),
     *ec2.ROUTES,
+    *app_credential.ROUTES,
     *ROLE_COLLECTION.routes(),
     *IMPLICATIONS,
     *GRANTS,
@@ -135,4 +143,5 @@ API: Final = Api(
     rules=RULES,
     envelope=keystone,
     directory=discovery.versions,
+    barred_methods=frozenset({ec2.METHOD}),
 )

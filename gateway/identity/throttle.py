@@ -17,12 +17,13 @@ MINUTE_S: Final = 60.0
 
 
 class WhoLogsIn(NamedTuple):
-    """A user by id, or by name and a domain's id or name."""
+    """A user by id, or by name and a domain's id or name; or a program of that user."""
 
     id: str | None
     name: str | None = None
     domain_id: str | None = None
     domain_name: str | None = None
+    program: str = ""
 
 
 class Throttle:

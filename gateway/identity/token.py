@@ -1,8 +1,8 @@
 """Tokens: encrypted, self-describing, checked from memory.
 
-A token holds who, which scope, until when, and the user's epoch; roles are read from the database
-when a process first sees it and kept with it. Every process hears of revocations within a second
-(NOTICE_INTERVAL_S); one that cannot hear for NOTICE_SILENCE_S seconds trusts nothing it remembers.
+A token holds who, which scope, through which delegation, until when, and the user's epoch; roles are read
+from the database when a process first sees it and kept with it. Every process hears of revocations within
+a second (NOTICE_INTERVAL_S); one that cannot hear for NOTICE_SILENCE_S seconds trusts nothing it remembers.
 Answering HTTP does not belong here.
 """
 
@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from msgspec import Struct
 
 from gateway.auth import Caller, Scope
+from gateway.identity.authority import Authority, Bearer, authority
 from process.clock import Clock
 from store import identity
 from store.pool import Pool, is_outage
@@ -28,7 +29,8 @@ NOTICE_CLEANUP_S: Final = 600.0
 CALLERS_MAX: Final = 20_000  # tokens remembered per process, about 1.5 kB each
 CALLER_AGE_MAX_S: Final = 300.0  # read roles again after this, in case somebody edited tables by hand
 
-_FORMAT: Final = 1
+_PLAIN: Final = 1
+_DELEGATED: Final = 2  # a release that knows nothing of delegations must not take it for a plain one
 _HEX_LENGTH: Final = 32
 _log = structlog.get_logger(service="identity")
 
@@ -44,6 +46,16 @@ class _Claims(Struct, frozen=True, array_like=True):
     expires_at: float
     audit: str
     chain: str
+    app_credential: bytes = b""
+
+    @property
+    def bearer(self) -> Bearer:
+        return Bearer(
+            user_id=_unpacked(self.user),
+            scope=self.scope,
+            scope_id=_unpacked(self.scope_id),
+            app_credential_id=_unpacked(self.app_credential) if self.app_credential else "",
+        )
 
 
 class _Known(Struct, frozen=True):
@@ -77,7 +89,8 @@ def audit_id(clock: Clock) -> str:
     return base64.urlsafe_b64encode(uuid.UUID(clock.uuid()).bytes).rstrip(b"=").decode()
 
 
-def _caller(snapshot: identity.Snapshot, claims: _Claims) -> Caller:
+def _caller(found: Authority, claims: _Claims) -> Caller:
+    snapshot = found.snapshot
     roles = frozenset(snapshot.role_names)
     in_project, in_domain = claims.scope == "project", claims.scope == "domain"
     return Caller(
@@ -101,6 +114,7 @@ def _caller(snapshot: identity.Snapshot, claims: _Claims) -> Caller:
         audit_chain=claims.chain,
         issued_at=claims.issued_at,
         expires_at=claims.expires_at,
+        app_credential=found.app_credential,
     )
 
 
@@ -124,33 +138,29 @@ class Tokens:
         self._hearing = asyncio.Lock()
 
     def issue(
-        self,
-        snapshot: identity.Snapshot,
-        scope: Scope,
-        methods: tuple[str, ...],
-        *,
-        expires_at: float,
-        chain: str = "",
+        self, found: Authority, methods: tuple[str, ...], *, expires_at: float, chain: str = ""
     ) -> tuple[str, Caller]:
-        """Make a token for this user in this scope.
+        """Make a token with this authority; it ends with the delegation, if that is sooner.
 
         ``chain`` is the audit id at the head of the tokens it was got with; empty: it begins one.
         """
         audit = audit_id(self._clock)
+        bearer = found.bearer
         claims = _Claims(
-            _FORMAT,
-            _packed(snapshot.user_id),
-            snapshot.epoch,
-            scope,
-            _packed(snapshot.scope_id or ""),
+            _DELEGATED if bearer.app_credential_id else _PLAIN,
+            _packed(bearer.user_id),
+            found.epoch,
+            bearer.scope,
+            _packed(bearer.scope_id),
             methods,
             self._clock.now(),
-            expires_at,
+            expires_at if found.ends_at is None else min(expires_at, found.ends_at),
             audit,
             chain or audit,
+            _packed(bearer.app_credential_id) if bearer.app_credential_id else b"",
         )
         token = self._fernet.encrypt(_encode(claims)).rstrip(b"=").decode()
-        return token, _caller(snapshot, claims)
+        return token, _caller(found, claims)
 
     def cached(self, token: str) -> Caller | None:
         """The caller, if this process may vouch for the token without asking anybody."""
@@ -174,12 +184,10 @@ class Tokens:
             return known
         changes = self._changes
         async with self._pool.acquire() as c:
-            snapshot = await identity.snapshot(
-                c, _unpacked(claims.user), claims.scope, _unpacked(claims.scope_id)
-            )
-        if snapshot is None or snapshot.epoch != claims.epoch or claims.audit in self._revoked:
+            found = await authority(c, claims.bearer, self._clock.now())
+        if found is None or found.epoch != claims.epoch or claims.audit in self._revoked:
             return None
-        caller = _caller(snapshot, claims)
+        caller = _caller(found, claims)
         if changes == self._changes:  # else what was just read may be what was just revoked
             self._remember(token, caller)
         return caller
@@ -241,8 +249,8 @@ class Tokens:
             claims = _decoder.decode(self._fernet.decrypt(padded.encode("ascii")))
         except (InvalidToken, UnicodeEncodeError, msgspec.MsgspecError):
             return None
-        valid = claims.format == _FORMAT and self._clock.now() < claims.expires_at
-        return claims if valid else None
+        known = claims.format == (_DELEGATED if claims.app_credential else _PLAIN)
+        return claims if known and self._clock.now() < claims.expires_at else None
 
     def _remember(self, token: str, caller: Caller) -> None:
         until = min(caller.expires_at, self._clock.now() + CALLER_AGE_MAX_S)

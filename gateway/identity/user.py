@@ -34,7 +34,7 @@ from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
-from store import assignment, identity, password
+from store import application_credential, assignment, identity, password
 from store.filter import Condition, Test
 from store.identity import Domain, User
 from store.password import Login
@@ -169,8 +169,11 @@ class Users(Collection[User]):
             raise Problem(400, "Cannot change Domain ID")
         changed["options"] = option.merged(row.options, changed.pop("options", UNSET))
         await _check_default_project(draft.c, changed.get("default_project_id"))
-        # Disabling voids the tokens for good: enabling the user again must not bring them back.
-        epoch = row.epoch + (row.enabled and changed.get("enabled") is False)
+        # Disabling ends tokens and application credentials for good: enabling must not bring them back.
+        is_disabled = row.enabled and changed.get("enabled") is False
+        if is_disabled:
+            await application_credential.forget_user(draft.c, row.id)
+        epoch = row.epoch + is_disabled
         if "password" in changed:
             epoch += 1
             has_one = changed.pop("password") is not None

@@ -94,6 +94,12 @@ async def _credentials(cloud: Cloud, things: dict[str, str]) -> None:
     body = {"tenant_id": cloud.projects["alpha"]}
     made = await cloud.must("POST", f"/identity/v3/users/{user}/credentials/OS-EC2", body, who="alice")
     things["identity:OS-EC2"] = made["credential"]["access"]
+    rule = {"service": "image", "method": "GET", "path": f"/v2/{len(things)}"}
+    body = {"application_credential": {"name": f"{MARK}-{len(things)}", "access_rules": [rule]}}
+    path = f"/identity/v3/users/{user}/application_credentials"
+    made = await cloud.must("POST", path, body, who="alice")
+    things["identity:application_credentials"] = made["application_credential"]["id"]
+    things["identity:access_rules"] = made["application_credential"]["access_rules"][0]["id"]
 
 
 async def _outsiders(cloud: Cloud) -> None:

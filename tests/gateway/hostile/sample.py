@@ -210,6 +210,19 @@ IDENTITY: Final[dict[str, Sample]] = {
     },
     "PATCH /v3/credentials/{id}": _always({"credential": {"type": "cert", "blob": "changed", "x": "y"}}),
     "POST /v3/users/{user_id}/credentials/OS-EC2": lambda things: {"tenant_id": things["identity:projects"]},
+    "POST /v3/users/{user_id}/application_credentials": _always(
+        {
+            "application_credential": {
+                "name": "sample",
+                "description": "d",
+                "secret": "s4mple",
+                "expires_at": "2100-01-01T00:00:00Z",
+                "roles": [{"name": "reader"}],
+                "unrestricted": False,
+                "access_rules": [{"service": "compute", "method": "GET", "path": "/v2.1/servers"}],
+            }
+        }
+    ),
     "POST /v3/ec2tokens": lambda things: {
         "credentials": {
             "access": things["identity:OS-EC2"],

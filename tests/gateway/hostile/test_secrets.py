@@ -84,6 +84,16 @@ async def keep_credentials(cloud: Cloud, keeper: Keeper) -> None:
     keeper.add(made["credential"]["secret"])
     signed = {"access": made["credential"]["access"], "signature": keeper.new("signature"), "token": "eA=="}
     await cloud.call("POST", "/identity/v3/s3tokens", {"credentials": signed})
+    program = {"name": "secretive", "secret": keeper.new("program")}
+    path = f"/identity/v3/users/{user}/application_credentials"
+    made = await cloud.must("POST", path, {"application_credential": program}, who="alice")
+    ident = made["application_credential"]["id"]
+    for secret in (program["secret"], keeper.new("wrong program")):
+        login = {
+            "methods": ["application_credential"],
+            "application_credential": {"id": ident, "secret": secret},
+        }
+        await cloud.call("POST", LOGIN, {"auth": {"identity": login}}, who="")
 
 
 async def show_tokens(cloud: Cloud, keeper: Keeper, token: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from gateway.identity.signature import Signed, ec2_signature, s3_signature
 from store.identity import Credential, get
 from tests.gateway.cloud import Cloud
-from tests.gateway.identity.people import V3, made, new_user
+from tests.gateway.identity.people import V3, log_in, made, new_user
 
 signers = pytest.importorskip("keystoneclient.contrib.ec2.utils", reason="the client's signer is the judge")
 
@@ -180,6 +180,9 @@ async def test_a_signed_request_gets_a_token_of_the_pairs_project(cloud: Cloud, 
     assert document["project"]["id"] == cloud.ids.demo_project
     assert document["user"]["id"] == cloud.ids.demo_user
     assert (await cloud.services.tokens.verify(token)) is not None
+    assert (await cloud.call("GET", f"{V3}/credentials", token))[0] == 403
+    again = {"identity": {"methods": ["token"], "token": {"id": token}}}
+    assert (await log_in(cloud, again))[0] == 403
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from gateway.identity.authority import Bearer, authority
 from gateway.identity.bootstrap import Bootstrapped, bootstrap
 from gateway.identity.password import Passwords
 from gateway.identity.token import CALLER_AGE_MAX_S, NOTICE_CLEANUP_S, NOTICE_SILENCE_S, Tokens
@@ -45,10 +46,11 @@ class Bench:
 
     async def issue(self) -> str:
         async with self.pool.acquire() as c:
-            snapshot = await identity.snapshot(c, self.ids.demo_user, "project", self.ids.demo_project)
-        assert snapshot is not None
+            bearer = Bearer(user_id=self.ids.demo_user, scope="project", scope_id=self.ids.demo_project)
+            found = await authority(c, bearer, self.clock.now())
+        assert found is not None
         expires_at = self.clock.now() + LIFETIME_S
-        token, _ = self.tokens.issue(snapshot, "project", ("password",), expires_at=expires_at)
+        token, _ = self.tokens.issue(found, ("password",), expires_at=expires_at)
         return token
 
     def another(self, *keys: bytes) -> Tokens:
