@@ -125,6 +125,11 @@ class Agent:
             lease=self.lease,
             clock=clock,
             over=lambda: {entry.instance: self._over(entry) for entry in journal.entries()},
+            tombstones=lambda: (
+                (entry.instance, entry.generation)
+                for entry in journal.entries()
+                if entry.deleted and entry.answer and entry.forgotten_at is None
+            ),
             log=self._log,
         )
         self._console = ConsoleReader(driver, journal, self._outbox, self._log)

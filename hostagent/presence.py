@@ -6,7 +6,8 @@ What must not go in: commands, and any reaction to what a report finds except by
 """
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -31,6 +32,8 @@ from protocol.agent import (
 from protocol.guest import GuestState, PowerState
 from protocol.ids import HostId, address
 
+TOMBSTONES_MAX: Final = 100
+"""Of one report: the controller lets so many go each time."""
 _STATE_AFTER: Final = {
     GuestStarted: PowerState.RUNNING,
     GuestRescued: PowerState.RUNNING,
@@ -43,7 +46,7 @@ _STATE_AFTER: Final = {
 class Presence:
     """Heartbeats and reports of one agent run. ``due`` asks for a report now."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its surroundings, each a part of its own
         self,
         *,
         host: HostId,
@@ -52,9 +55,12 @@ class Presence:
         lease: Lease,
         clock: Clock,
         over: Callable[[], dict[str, int]],
+        tombstones: Callable[[], Iterable[tuple[str, int]]],
         log: FilteringBoundLogger,
     ) -> None:
-        """``over`` gives, per instance, the number of the last command to it that is over."""
+        """``over`` gives, per instance, the number of the last command to it that is over; ``tombstones``
+        those that are still to be let go.
+        """
         self.due = asyncio.Event()
         self._to = address("host", host)
         self._outbox = outbox
@@ -62,6 +68,7 @@ class Presence:
         self._lease = lease
         self._clock = clock
         self._over = over
+        self._tombstones = tombstones
         self._log = log
         self.session = clock.uuid()
         self._sights = 0
@@ -138,6 +145,7 @@ class Presence:
             sequence=sight,
             inventory=inventory,
             guests=tuple(listed.values()),
+            tombstones=tuple(itertools.islice(self._tombstones(), TOMBSTONES_MAX)),
             clock_offset_s=self._lease.clock_offset_s,
         )
         self._outbox.say(("report",), self._to, report)

@@ -212,10 +212,12 @@ class HostReport(Message, frozen=True, tag="host.report"):
     """What the host is and which guests are on it now: at start, periodically, after reconnects.
 
     ``sequence`` orders the reports of one session, and what they say among what was told unasked.
+    ``tombstones``: (instance, generation) of destroyed guests the agent has not been told to forget.
     """
 
     session: str
     inventory: HostInventory
     guests: tuple[GuestState, ...]
+    tombstones: tuple[tuple[str, int], ...] = ()
     clock_offset_s: float = 0.0
     sequence: int = 1

@@ -68,6 +68,15 @@ class ConfirmClaim(Message, frozen=True, tag="hostactor.confirm_claim"):
     generation: int
 
 
+class GuestUnclaimed(Message, frozen=True, tag="hostactor.guest_unclaimed"):
+    """A host has something of an instance that holds no claim on it: a guest, or only its tombstone."""
+
+    host: str
+    instance: str
+    generation: int
+    exists: bool
+
+
 class HostFound(Message, frozen=True, tag="hostactor.guest_found"):
     """The host's report says this about the instance's guest; ``exists`` false: no trace of it.
 

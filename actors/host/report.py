@@ -1,5 +1,7 @@
 """What a host's agent says: heartbeats, reports, and what instances are told of them. And its silence."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from actors.host.model import (
@@ -19,8 +21,11 @@ from actors.turn import Send, Step
 from protocol.agent import Heartbeat, HeartbeatHeard, HostReport
 from protocol.command import Tick
 from protocol.guest import GuestState, PowerState
-from protocol.host import ConfirmClaim, HostFound, TellAgain
+from protocol.host import ConfirmClaim, GuestUnclaimed, HostFound, TellAgain
 from protocol.ids import address
+
+UNCLAIMED_MAX: Final = 100
+"""Guests and tombstones without a claim that one report asks after."""
 
 
 def fresh(host: Host, said: Heartbeat | HostReport) -> bool:
@@ -65,6 +70,7 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
             question = ConfirmClaim(host=host.id, instance=instance, generation=room.generation)
             sends.append(Send(address("instance", instance), question))
         claims[instance] = replace(room, seen=seen, after=after, again=None if again else room.again)
+    sends += _unclaimed(host, report)
     host = _in_session(host, report.session).but(
         report_sequence=report.sequence,
         inventory=report.inventory,
@@ -74,6 +80,18 @@ def take_report(host: Host, report: HostReport) -> Step[Host]:
         clock_offset_s=report.clock_offset_s,
     )
     return host, [*sends, tell(host if host.life == FENCED else host.but(life=UP))]
+
+
+def _unclaimed(host: Host, report: HostReport) -> list[Send]:
+    """Ask the instances of guests and tombstones that no claim explains, so many a report."""
+    there = [(guest.instance, guest.generation, True) for guest in report.guests]
+    there += [(instance, generation, False) for instance, generation in report.tombstones]
+    strays = [
+        GuestUnclaimed(host=host.id, instance=instance, generation=generation, exists=exists)
+        for instance, generation, exists in there
+        if instance not in host.claims or host.claims[instance].generation != generation
+    ]
+    return [Send(address("instance", stray.instance), stray) for stray in strays[:UNCLAIMED_MAX]]
 
 
 def _found(instance: str, generation: int, guest: GuestState | None, report: HostReport) -> Send:

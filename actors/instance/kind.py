@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from actors.instance.model import GONE, OPEN, Instance, Placement, V, placement_of
+from actors.instance.model import GONE, OPEN, Instance, Placement, V, destroy, forget, placement_of
 from actors.instance.operations.create import CREATE
 from actors.instance.operations.delete import DELETE
 from actors.instance.operations.look import as_seen
@@ -20,7 +20,15 @@ from actors.turn import Heard, Refusal, Send, Step
 from protocol.agent import ConsoleRead, GuestConsole, GuestFact, GuestSeen, ReadGuestConsole
 from protocol.command import Command
 from protocol.errors import Refused
-from protocol.host import ClaimRefused, ConfirmClaim, HostClaimed, HostFound, HostReleased, TellAgain
+from protocol.host import (
+    ClaimRefused,
+    ConfirmClaim,
+    GuestUnclaimed,
+    HostClaimed,
+    HostFound,
+    HostReleased,
+    TellAgain,
+)
 from protocol.ids import address, kind_of
 from protocol.instance import (
     ClaimStands,
@@ -147,6 +155,17 @@ def stands(vm: Instance, asked: ConfirmClaim) -> Step[Instance]:
     return vm, [Send(address("host", asked.host), answer)]
 
 
+def disown(vm: Instance, left: GuestUnclaimed) -> Step[Instance]:
+    """What is left on a host where we have no place: the guest is to go, then its tombstone."""
+    there = Placement(left.host, left.generation, "")
+    return vm, [destroy(vm, there) if left.exists else forget(vm, there)]
+
+
+def elsewhere(vm: Instance, left: GuestUnclaimed) -> bool:
+    """Nothing of ours is meant to be there."""
+    return all((p.host, p.generation) != (left.host, left.generation) for p in vm.placements)
+
+
 _PLAIN: Final = ("name", "hostname", "access_ipv4", "access_ipv6", "disk_config", "metadata", "tags")
 
 
@@ -226,6 +245,7 @@ LIFE = (
     on(OPEN,   GuestSeen,       ask_again,     ANY, when=busy, relay=True),
     on(OPEN,   HostFound,       ask_again,     ANY, when=busy, relay=True),
     on(ANY,    ConfirmClaim,    stands,        ANY, relay=True),
+    on(ANY,    GuestUnclaimed,  disown,        ANY, when=elsewhere, relay=True),
 )
 # fmt: on
 

@@ -192,6 +192,9 @@ def _journals(rest: Rest) -> Iterator[Finding]:
         for entry in agent.content.entries.values():
             vm = rest.instances.get(entry.instance)
             on = vm is not None and any(p.host == agent.host for p in vm.placements)
+            if not on and entry.deleted and entry.forgotten_at is None:
+                detail = f"{entry.generation}.{entry.number} on {agent.settings.hostname}"
+                yield "tombstones are let go", detail, f"instance/{entry.instance}"
             if not on and not entry.deleted:
                 detail = f"{entry.generation}.{entry.number} on {agent.settings.hostname}"
                 yield "journals hold only tombstones of the gone", detail, f"instance/{entry.instance}"

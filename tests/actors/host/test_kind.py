@@ -32,6 +32,7 @@ from protocol.host import (
     ClaimRefused,
     ConfirmClaim,
     EnrolHost,
+    GuestUnclaimed,
     HostChanged,
     HostClaimed,
     HostFound,
@@ -422,3 +423,13 @@ def test_what_it_has_in_its_row() -> None:
     assert HOST.columns(host)[:5] == ("node-1", UP, False, False, "east")
     assert HOST.gone(host) is False
     assert HOST.project(host) == ""
+
+
+def test_what_no_claim_explains_is_asked_after() -> None:
+    there = report(guest(A), guest(B, generation=2), tombstones=((A, 3), (B, 1)), sequence=2)
+    strays = [
+        (stray.instance, stray.generation, stray.exists)
+        for stray in (send.message for send in turn(HOST, CLAIMED, there).sends)
+        if isinstance(stray, GuestUnclaimed)
+    ]
+    assert strays == [(B, 2, True), (A, 3, False), (B, 1, False)]

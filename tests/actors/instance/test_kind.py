@@ -8,11 +8,18 @@ from msgspec.structs import replace
 from actors.instance.kind import INSTANCE
 from actors.instance.model import GONE, OPEN, Instance, V
 from actors.turn import Heard, due_at
-from protocol.agent import ConsoleRead, GuestConsole, GuestStarted, ReadGuestConsole
+from protocol.agent import (
+    ConsoleRead,
+    DestroyGuest,
+    ForgetGuest,
+    GuestConsole,
+    GuestStarted,
+    ReadGuestConsole,
+)
 from protocol.command import Accepted, Caller, Command
 from protocol.errors import Refused
 from protocol.guest import PowerState
-from protocol.host import ConfirmClaim, HostFound, TellAgain
+from protocol.host import ConfirmClaim, GuestUnclaimed, HostFound, TellAgain
 from protocol.instance import (
     ClaimStands,
     DeleteInstance,
@@ -85,6 +92,20 @@ def asked_after(vm: Instance, generation: int) -> ConfirmClaim:
     return ConfirmClaim(host=HOSTS[0], instance=vm.id, generation=generation)
 
 
+def left(vm: Instance, *, host: int, exists: bool) -> GuestUnclaimed:
+    return GuestUnclaimed(host=HOSTS[host], instance=vm.id, generation=1, exists=exists)
+
+
+def test_what_is_left_of_the_deleted_goes_too() -> None:
+    deleted = active().but(life=GONE, placements=())
+    assert told(turn(INSTANCE, deleted, Heard(left(deleted, host=0, exists=True)))) == ["DestroyGuest"]
+    assert told(turn(INSTANCE, deleted, Heard(left(deleted, host=0, exists=False)))) == ["ForgetGuest"]
+
+
+def test_a_guest_in_its_place_stays_whatever_its_hosts_ledger_says() -> None:
+    assert told(turn(INSTANCE, active(), Heard(left(active(), host=0, exists=True)))) == []
+
+
 CASES: tuple[LifeCase[Instance], ...] = (
     LifeCase("updated", active(), UpdateInstance(by=OWNER, name="db"), OPEN, event="update"),
     LifeCase("locked", active(), LockInstance(by=OWNER), OPEN, event="lock", leaves={"locked_by": "owner"}),
@@ -102,6 +123,8 @@ CASES: tuple[LifeCase[Instance], ...] = (
     LifeCase("seen while busy", STOPPING, noticed(STOPPING, SHUTDOWN), OPEN, (TellAgain,)),
     LifeCase("reported while busy", STOPPING, found(STOPPING), OPEN, (TellAgain,)),
     LifeCase("asked after a claim", active(), asked_after(active(), 1), OPEN, (ClaimStands,)),
+    LifeCase("a guest is elsewhere", active(), left(active(), host=1, exists=True), OPEN, (DestroyGuest,)),
+    LifeCase("a tombstone is left", active(), left(active(), host=1, exists=False), OPEN, (ForgetGuest,)),
 )  # fmt: skip
 
 
