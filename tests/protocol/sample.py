@@ -53,6 +53,8 @@ def _value(kind: inspect.Type, numbers: Iterator[int]) -> Any:
             return list(kind.cls)[n % len(kind.cls)]
         case inspect.VarTupleType():
             return tuple(_value(kind.item_type, numbers) for _ in range(2))
+        case inspect.TupleType():
+            return tuple(_value(one, numbers) for one in kind.item_types)
         case inspect.ListType():
             return [_value(kind.item_type, numbers) for _ in range(2)]
         case inspect.DictType():
