@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
+from actors.group.kind import GROUP
 from actors.host.kind import HOST
 from actors.image.kind import IMAGE
 from actors.instance.kind import INSTANCE
 from actors.machine import Kind
 from actors.project.kind import PROJECT
 
-KINDS: Final[dict[str, Kind[Any]]] = {kind.name: kind for kind in (INSTANCE, HOST, IMAGE, PROJECT)}
+KINDS: Final[dict[str, Kind[Any]]] = {kind.name: kind for kind in (INSTANCE, HOST, IMAGE, PROJECT, GROUP)}

@@ -9,7 +9,7 @@ from typing import Any, Union
 
 import msgspec
 
-from protocol import agent, command, errors, host, image, instance, project, scheduling
+from protocol import agent, command, errors, group, host, image, instance, project, scheduling
 from protocol.message import Bundle, Envelope, Message
 
 
@@ -26,7 +26,7 @@ def _tagged(kind: type[Message]) -> bool:
     return isinstance(tag, str) and "." in tag
 
 
-_MODULES = (agent, command, errors, host, image, instance, project, scheduling)
+_MODULES = (agent, command, errors, group, host, image, instance, project, scheduling)
 MESSAGES: dict[str, type[Message]] = {
     str(kind.__struct_config__.tag): kind
     for kind in sorted(_leaves(Message), key=lambda kind: str(kind.__struct_config__.tag))

@@ -32,6 +32,20 @@ class SetHostService(Command, frozen=True, tag="gateway.set_host_service"):
     forced_down: bool | None = None
 
 
+class HostAggregate(Struct, frozen=True):
+    """An aggregate as its hosts know it. Metadata ``availability_zone`` is the zone of them all."""
+
+    id: int
+    name: str
+    metadata: dict[str, str] = {}
+
+
+class SetHostAggregates(Command, frozen=True, tag="gateway.set_host_aggregates"):
+    """These are all the aggregates the host is in. Refused when that moved an instance to another zone."""
+
+    aggregates: tuple[HostAggregate, ...]
+
+
 class RemoveHost(Command, frozen=True, tag="operator.remove_host"):
     """Forget the host for good. Refused while an instance has room on it."""
 
@@ -110,7 +124,8 @@ class TellAgain(Message, frozen=True, tag="instance.tell_again"):
 class HostView(Struct, frozen=True, kw_only=True):
     """What a scheduler knows of a host. Usage in the same units as the inventory.
 
-    ``building`` counts the instances whose guest no report has shown yet.
+    ``building`` counts the instances whose guest no report has shown yet, ``groups`` those of a server
+    group by its id.
     """
 
     host: str
@@ -129,6 +144,8 @@ class HostView(Struct, frozen=True, kw_only=True):
     duty: HostDuty = "service"
     reason: str = ""
     building: int = 0
+    groups: dict[str, int] = {}
+    aggregates: tuple[HostAggregate, ...] = ()
 
     @property
     def forced_down(self) -> bool:

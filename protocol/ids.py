@@ -1,6 +1,6 @@
 """Identifiers and addresses: who a message is for, and which partition holds an actor.
 
-An address is ``kind/id``. Actors (``instance``, ``host``, ``image``, ``project``) live in
+An address is ``kind/id``. Actors (``instance``, ``host``, ``image``, ``project``, ``group``) live in
 partitions; ``agent``, ``gateway`` and ``scheduler`` are parties with a queue of their own.
 """
 
@@ -16,7 +16,7 @@ UserId = NewType("UserId", str)
 OperationId = NewType("OperationId", str)
 Address = NewType("Address", str)
 
-ACTOR_KINDS: Final = frozenset({"instance", "host", "image", "project"})
+ACTOR_KINDS: Final = frozenset({"instance", "host", "image", "project", "group"})
 _OPERATION_SPACE: Final = uuid.UUID("8f0d6a52-5f0e-5c1e-9a59-6b7d1f0c2b11")
 
 

@@ -4,6 +4,8 @@ Commands of tenants come from gateways; the instance is the only sender of claim
 Amounts: vCPUs, memory in MiB, disk in GiB.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from protocol.command import Command
@@ -32,8 +34,27 @@ class Flavor(Struct, frozen=True, kw_only=True):
     extra_specs: dict[str, str] = {}
 
 
+GroupPolicy = Literal["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]
+
+
+class ServerGroup(Struct, frozen=True):
+    """The server group an instance was made in. ``per_host``: members on one host under anti-affinity."""
+
+    id: str
+    policy: GroupPolicy
+    per_host: int = 1
+
+    @property
+    def is_binding(self) -> bool:
+        """Whether a member is rather not made than against the policy."""
+        return not self.policy.startswith("soft-")
+
+
 class ServerRequest(Struct, frozen=True, kw_only=True):
-    """A server as it was asked for, references already resolved by the gateway."""
+    """A server as it was asked for, references already resolved by the gateway.
+
+    ``same_hosts`` and ``different_hosts`` are where the servers of those hints were; None: there is no hint.
+    """
 
     name: str
     flavor: Flavor
@@ -53,6 +74,9 @@ class ServerRequest(Struct, frozen=True, kw_only=True):
     availability_zone: str = ""
     hints: dict[str, str | list[str]] = {}
     forced_host: str = ""
+    group: ServerGroup | None = None
+    same_hosts: tuple[str, ...] | None = None
+    different_hosts: tuple[str, ...] = ()
     trusted_certificates: tuple[str, ...] = ()
     disk_config: str = "MANUAL"
     access_ipv4: str = ""
@@ -158,7 +182,10 @@ class ReadConsole(Command, frozen=True, tag="gateway.read_console"):
 
 
 class PlaceInstance(Message, frozen=True, tag="instance.place"):
-    """Ask a scheduler for hosts, best first. ``refused`` lists those that just refused a claim."""
+    """Ask a scheduler for hosts, best first. ``refused`` lists those that just refused a claim.
+
+    ``together``: where the group's ledger has just said that the instance must go.
+    """
 
     instance: str
     project: str
@@ -170,14 +197,23 @@ class PlaceInstance(Message, frozen=True, tag="instance.place"):
     extra_specs: dict[str, str] = {}
     hints: dict[str, str | list[str]] = {}
     refused: tuple[str, ...] = ()
+    group: ServerGroup | None = None
+    together: tuple[str, ...] = ()
+    same_hosts: tuple[str, ...] | None = None
+    different_hosts: tuple[str, ...] = ()
 
 
 class ClaimHost(Message, frozen=True, tag="instance.claim_host"):
-    """Ask a host for room. The instance has committed (host, generation) before it says this."""
+    """Ask a host for room. The instance has committed (host, generation) before it says this.
+
+    ``seated``: the ledger of ``group`` passed it on, and is to hear when the room is free again.
+    """
 
     instance: str
     generation: int
     amount: Amount
+    group: str = ""
+    seated: bool = False
 
 
 class ReleaseHost(Message, frozen=True, tag="instance.release_host"):

@@ -39,6 +39,7 @@ TABLES: Final[dict[str, Table]] = {
             ("updated_at", "float8"),
             ("launched_at", "float8"),
             ("deleted_at", "float8"),
+            ("server_group", "text"),
             ("view", "text"),
         ),
     ),
@@ -56,6 +57,7 @@ TABLES: Final[dict[str, Table]] = {
             ("view", "text"),
         ),
     ),
+    "group": Table("compute.group_ledger", (("seats", "int"),)),
     "project": Table(
         "compute.project",
         (

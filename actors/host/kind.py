@@ -7,13 +7,13 @@ import msgspec
 from actors.host.ledger import free, free_last, grant, has_room, keep, refuse, was_drained
 from actors.host.model import DOWN, ENROLLING, FENCED, REMOVED, SUSPECT, UP, Host, summary, tell, view
 from actors.host.report import fall, fresh, hear, ignore, suspect, take_report, tell_again
-from actors.host.service import fence, remove, set_service, taken_back, unfence, vouched_down
+from actors.host.service import fence, remove, set_aggregates, set_service, taken_back, unfence, vouched_down
 from actors.machine import ANY, Kind, on
 from actors.turn import Heard, Step
 from protocol.agent import Heartbeat, HostReport
 from protocol.command import Command, Tick
 from protocol.errors import Refused
-from protocol.host import EnrolHost, RemoveHost, SetHostService, TellAgain
+from protocol.host import EnrolHost, RemoveHost, SetHostAggregates, SetHostService, TellAgain
 from protocol.ids import ident_of, kind_of
 from protocol.instance import ClaimHost, ClaimStands, ReleaseHost
 
@@ -55,7 +55,7 @@ def columns(host: Host) -> tuple[Any, ...]:
         host.life,
         host.duty != "service",
         host.life == FENCED,
-        host.availability_zone,
+        host.zone,
         host.heard_at,
         host.created_at,
         host.updated_at,
@@ -86,6 +86,7 @@ LIFE = (
     on(ANY,      SetHostService, fence,       FENCED,  when=vouched_down, log="service"),
     on(FENCED,   SetHostService, unfence,     SUSPECT, when=taken_back, log="service"),
     on(ANY,      SetHostService, set_service, ANY,     log="service"),
+    on(ANY,      SetHostAggregates, set_aggregates, ANY, log="aggregates"),
     on(ANY,      RemoveHost,     remove,      REMOVED, log="remove"),
 )
 # fmt: on

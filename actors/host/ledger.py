@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from actors.host.model import TOMBSTONES_MAX, UP, HeldRoom, Host, shortage, tell
 from actors.turn import Send, Step
+from protocol.group import SeatLeft
 from protocol.host import ClaimRefused, HostClaimed, HostReleased
 from protocol.ids import address
 from protocol.instance import ClaimHost, ClaimStands, ReleaseHost
@@ -11,34 +12,54 @@ from protocol.instance import ClaimHost, ClaimStands, ReleaseHost
 
 def grant(host: Host, claim: ClaimHost) -> Step[Host]:
     older = host.claims.get(claim.instance)
-    room = HeldRoom(claim.generation, claim.amount, host.updated_at, older.seen if older else None)
+    room = HeldRoom(
+        claim.generation,
+        claim.amount,
+        host.updated_at,
+        older.seen if older else None,
+        group=claim.group,
+        seated=claim.seated,
+    )
     host = host.but(claims={**_less(host, claim.instance), claim.instance: room})
     granted = HostClaimed(
         instance=claim.instance,
         generation=claim.generation,
         hostname=host.hostname,
-        availability_zone=host.availability_zone,
+        availability_zone=host.zone,
     )
-    return host, [Send(address("instance", claim.instance), granted), tell(host)]
+    return host, [
+        Send(address("instance", claim.instance), granted),
+        *_left(claim.instance, older),
+        tell(host),
+    ]
 
 
 def refuse(host: Host, claim: ClaimHost) -> Step[Host]:
     refused = ClaimRefused(
         instance=claim.instance, generation=claim.generation, reason=_objection(host, claim)
     )
-    return host, [Send(address("instance", claim.instance), refused), tell(host)]
+    answers = [Send(address("instance", claim.instance), refused), *_left(claim.instance, claim)]
+    return host, [*answers, tell(host)]
 
 
 def free(host: Host, wish: ReleaseHost) -> Step[Host]:
     room = host.claims.get(wish.instance)
-    if room is not None and room.generation <= wish.generation:
+    left = room if room is not None and room.generation <= wish.generation else None
+    if left is not None:
         host = host.but(claims=_less(host, wish.instance))
     released = {**host.released, wish.instance: max(wish.generation, host.released.get(wish.instance, 0))}
     while len(released) > TOMBSTONES_MAX:
         del released[next(iter(released))]
     host = host.but(released=released)
     answer = HostReleased(instance=wish.instance, generation=wish.generation)
-    return host, [Send(address("instance", wish.instance), answer), tell(host)]
+    return host, [Send(address("instance", wish.instance), answer), *_left(wish.instance, left), tell(host)]
+
+
+def _left(instance: str, room: HeldRoom | ClaimHost | None) -> list[Send]:
+    """The word to the group's ledger that this room is not, or no longer, taken."""
+    if room is None or not room.seated:
+        return []
+    return [Send(address("group", room.group), SeatLeft(instance=instance, generation=room.generation))]
 
 
 def free_last(host: Host, wish: ReleaseHost) -> Step[Host]:

@@ -5,6 +5,7 @@ down. The ledger is the only truth about room: a scheduler proposes, the host di
 the claims never exceeds what the inventory and the ratios allow.
 """
 
+from collections import Counter
 from functools import cached_property
 from typing import Final
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from actors.turn import ActorState, Send
 from protocol.guest import HostInventory, PowerState
-from protocol.host import HostChanged, HostDuty, HostView
+from protocol.host import HostAggregate, HostChanged, HostDuty, HostView
 from protocol.instance import Amount
 from protocol.view import stamp
 
@@ -42,6 +43,7 @@ class HeldRoom(Struct, frozen=True):
 
     ``seen`` is the guest's power state in the host's last report, after command number ``after``. ``again``
     is the sight (a run of the agent, its number) from which on the busy instance wants to be told again.
+    ``seated``: the ledger of ``group`` is to be told when it is given back.
     """
 
     generation: int
@@ -50,6 +52,8 @@ class HeldRoom(Struct, frozen=True):
     seen: PowerState | None = None
     after: int = 0
     again: tuple[str, int] | None = None
+    group: str = ""
+    seated: bool = False
 
 
 class Host(ActorState, frozen=True, kw_only=True, dict=True):
@@ -57,6 +61,8 @@ class Host(ActorState, frozen=True, kw_only=True, dict=True):
 
     hostname: str
     availability_zone: str = "nova"
+    """The zone it was enrolled in, which holds unless an aggregate of it is a zone."""
+    aggregates: tuple[HostAggregate, ...] = ()
     hypervisor: str = "libvirt"
     inventory: HostInventory | None = None
     session: str = ""
@@ -72,6 +78,11 @@ class Host(ActorState, frozen=True, kw_only=True, dict=True):
     memory_ratio: float = 1.0
     disk_ratio: float = 1.0
 
+    @property
+    def zone(self) -> str:
+        """The availability zone it is in."""
+        return zone_of(self.aggregates) or self.availability_zone
+
     @cached_property
     def taken(self) -> Amount:
         """The sum of the claims, worked out once for each state: a turn asks several times."""
@@ -82,6 +93,12 @@ class Host(ActorState, frozen=True, kw_only=True, dict=True):
             memory += amount.memory_mib
             disk += amount.disk_gib
         return Amount(vcpus, memory, disk)
+
+
+def zone_of(aggregates: tuple[HostAggregate, ...]) -> str:
+    """The zone these aggregates say; empty when none is a zone."""
+    zones = (one.metadata.get("availability_zone", "") for one in aggregates)
+    return next(filter(None, zones), "")
 
 
 def used(host: Host) -> Amount:
@@ -120,7 +137,7 @@ def view(host: Host) -> HostView:
         host=host.id,
         hostname=host.hostname,
         state=host.life,
-        availability_zone=host.availability_zone,
+        availability_zone=host.zone,
         inventory=host.inventory or nothing,
         vcpus_used=taken.vcpus,
         memory_mib_used=taken.memory_mib,
@@ -133,6 +150,8 @@ def view(host: Host) -> HostView:
         duty=host.duty,
         reason=host.reason,
         building=sum(room.seen is None for room in host.claims.values()),
+        groups=dict(Counter(room.group for room in host.claims.values() if room.group)),
+        aggregates=host.aggregates,
     )
 
 

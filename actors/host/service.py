@@ -1,8 +1,8 @@
 """What operators do with a host: use it for something else, vouch that it is down, remove it."""
 
-from actors.host.model import DOWN_S, FENCED, REMOVED, SUSPECT, Host, tell
+from actors.host.model import DOWN_S, FENCED, REMOVED, SUSPECT, Host, tell, zone_of
 from actors.turn import Refusal, Step
-from protocol.host import RemoveHost, SetHostService
+from protocol.host import RemoveHost, SetHostAggregates, SetHostService
 
 
 def set_service(host: Host, wish: SetHostService) -> Step[Host]:
@@ -13,6 +13,16 @@ def set_service(host: Host, wish: SetHostService) -> Step[Host]:
         duty = "maintenance"
     reason = host.reason if wish.reason is None else wish.reason
     host = host.but(duty=duty, reason="" if duty == "service" else reason)
+    return host, [tell(host)]
+
+
+def set_aggregates(host: Host, wish: SetHostAggregates) -> Step[Host]:
+    zone = zone_of(wish.aggregates) or host.availability_zone
+    if zone != host.zone and host.claims:
+        # A server keeps the zone it was made in.
+        reason = f"Host {host.hostname} has instances in availability zone {host.zone}"
+        raise Refusal("conflict", reason, "availability_zone", host.zone)
+    host = host.but(aggregates=wish.aggregates)
     return host, [tell(host)]
 
 

@@ -20,6 +20,7 @@ from actors.turn import Heard, Refusal, Send, Step
 from protocol.agent import ConsoleRead, GuestConsole, GuestFact, GuestSeen, ReadGuestConsole
 from protocol.command import Command
 from protocol.errors import Refused
+from protocol.group import SeatRefused
 from protocol.host import (
     ClaimRefused,
     ConfirmClaim,
@@ -87,6 +88,8 @@ def relevant(vm: Instance, heard: Heard) -> bool:
         return vm.task is not None and message.number == vm.task.number
     if isinstance(message, ConfirmClaim):
         return True
+    if isinstance(message, SeatRefused):
+        return message.generation == vm.generation
     if isinstance(message, GuestFact | GuestConsole | HostClaimed | ClaimRefused | HostReleased | HostFound):
         return placement_of(vm, heard) is not None and _present(vm, message)
     return True

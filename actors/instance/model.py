@@ -100,6 +100,7 @@ class Instance(ActorState, frozen=True, kw_only=True):
     placements: tuple[Placement, ...] = ()
     candidates: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
     attempts: int = 0
     fault: Fault | None = None
     locked_by: str = ""

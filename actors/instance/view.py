@@ -83,6 +83,7 @@ def columns(vm: Instance) -> tuple[Any, ...]:
         vm.updated_at,
         vm.launched_at,
         vm.deleted_at,
+        request.group.id if request.group else None,
         server_json(vm).decode(),
     )
 
@@ -153,7 +154,7 @@ def server_json(vm: Instance) -> bytes:
         "description": request.description,
         "tags": request.tags,
         "trusted_image_certificates": request.trusted_certificates or None,
-        "server_groups": (),
+        "server_groups": (request.group.id,) if request.group else (),
         "pinned_availability_zone": request.availability_zone or None,
         "scheduler_hints": request.hints,
     }

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from actors.group.kind import Group
 from actors.host.model import Host, shortage, used
 from actors.instance.model import GONE, Instance, V
 from actors.instance.operations.look import SETTLED
@@ -41,10 +42,19 @@ from protocol.agent import (
     UnrescueGuest,
 )
 from protocol.command import Command, Tick
+from protocol.group import ClaimSeat
 from protocol.guest import GuestState, PowerState
 from protocol.host import EnrolHost
 from protocol.ids import address, ident_of, kind_of
-from protocol.instance import Amount, ClaimHost, CreateInstance, PlaceInstance, ReleaseHost, ReturnQuota
+from protocol.instance import (
+    Amount,
+    ClaimHost,
+    CreateInstance,
+    PlaceInstance,
+    ReleaseHost,
+    ReturnQuota,
+    ServerGroup,
+)
 from protocol.message import Message
 from protocol.scheduling import PlacementProposed
 from tests.actors.stage import ADMIN, GATEWAY, HOSTS, NOW, PROJECT_ID, inventory
@@ -52,6 +62,8 @@ from tests.actors.stage import ADMIN, GATEWAY, HOSTS, NOW, PROJECT_ID, inventory
 LEDGER: Final = address("project", PROJECT_ID)
 ROOM: Final = inventory(vcpus=1, memory_mib=2048, disk_gib=20)
 """Two small instances fit on a host."""
+TOGETHER: Final = ServerGroup("00000000-0000-4000-8000-0000000000a0", "affinity")
+APART: Final = ServerGroup("00000000-0000-4000-8000-0000000000b0", "anti-affinity")
 HEAL_MAX: Final = 4000
 SESSION: Final = "s"
 _AFTER: Final = {
@@ -201,7 +213,9 @@ class Cloud:
         if isinstance(after, Instance):
             if isinstance(before, Instance):
                 assert before.life != GONE, "what is gone has changed"
-                claims = [send.message for send in decision.sends if isinstance(send.message, ClaimHost)]
+                claims = [
+                    send.message for send in decision.sends if isinstance(send.message, ClaimHost | ClaimSeat)
+                ]
                 assert after.generation == before.generation + len(claims), "every claim is a new generation"
             spawns = [send.message for send in decision.sends if isinstance(send.message, SpawnGuest)]
             assert not spawns or after.life != GONE
@@ -244,7 +258,7 @@ class Cloud:
             self.hear(letter.to, heard)
 
     def _place(self, letter: Letter, asked: PlaceInstance, hosts: tuple[str, ...]) -> None:
-        fit = tuple(host for host in hosts if host not in asked.refused)
+        fit = tuple(host for host in hosts if host not in asked.refused and host in (asked.together or hosts))
         answer = PlacementProposed(instance=asked.instance, number=asked.number, hosts=fit, considered=3)
         self.mail.append(Letter(letter.sender, "scheduler/s", answer, letter.operation))
 
@@ -286,6 +300,26 @@ class Cloud:
                 made = self.agents[host_id].guests[vm.id].generation
                 assert (host_id, made) in places, "a guest nobody knows of"
         self._check_quota()
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        """No two members are where their group's policy does not want them, not even for a moment."""
+        for group in [state for state in self.states.values() if isinstance(state, Group)]:
+            members = [vm for vm in self.instances() if vm.request.group and vm.request.group.id == group.id]
+            places = [[p for p in vm.placements if p.spawned] for vm in members]
+            if members[0].request.group == TOGETHER:
+                assert len({there[-1].host for there in places if there}) <= 1, f"not together: {places}"
+            else:
+                where = [host for there in places for host in {p.host for p in there}]
+                assert len(where) == len(set(where)), f"not apart: {places}"
+
+    def _check_seats(self) -> None:
+        """At rest the ledgers of groups hold the seats of their members, no more and no less."""
+        seats = {(g.id, *msgspec.structs.astuple(s)) for g in self.states.values() if isinstance(g, Group)
+                 for s in g.seats}  # fmt: skip
+        held = {(room.group, name, room.generation, host.id)
+                for host in self.hosts() for name, room in host.claims.items() if room.seated}  # fmt: skip
+        assert seats == held, "the groups' ledgers and the hosts agree"
 
     def _check_claim(self, host: Host, name: str, generation: int) -> None:
         vm = self.states.get(address("instance", name))
@@ -342,6 +376,7 @@ class Cloud:
         claims = {(h.id, name, room.generation) for h in self.hosts() for name, room in h.claims.items()}
         places = {(p.host, vm.id, p.generation) for vm in self.instances() for p in vm.placements}
         assert claims == places, "the ledgers and the instances agree"
+        self._check_seats()
         for vm in self.instances():
             if vm.life == GONE:
                 assert not any(vm.id in agent.guests for agent in self.agents.values())

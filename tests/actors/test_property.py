@@ -36,6 +36,7 @@ from protocol.instance import (
     RebootInstance,
     RescueInstance,
     ResumeInstance,
+    ServerGroup,
     StartInstance,
     StopInstance,
     SuspendInstance,
@@ -45,7 +46,7 @@ from protocol.instance import (
     UpdateInstance,
 )
 from protocol.project import QuotaLimits, ReserveQuota
-from tests.actors.cloud import LEDGER, SESSION, Cloud, Letter
+from tests.actors.cloud import APART, LEDGER, SESSION, TOGETHER, Cloud, Letter
 from tests.actors.stage import ADMIN, OWNER, REQUEST
 
 INSTANCES_MAX = 6
@@ -55,6 +56,7 @@ COMMANDS: list[type[Command]] = [
     SuspendInstance, ResumeInstance, RescueInstance, UnrescueInstance,
     LockInstance, UnlockInstance, UpdateInstance, DeleteInstance,
 ]  # fmt: skip
+GROUPS: list[ServerGroup | None] = [None, TOGETHER, APART]
 DUTIES: list[HostDuty | None] = [None, "service", "disabled", "draining", "maintenance"]
 FORGED: list[type[GuestFact]] = [GuestStarted, GuestStopped, GuestDestroyed, GuestFailed]
 POWERS = [PowerState.SHUTDOWN, PowerState.RUNNING, PowerState.CRASHED]
@@ -70,8 +72,8 @@ class ActorsUnderAnyOrder(RuleBasedStateMachine):
         self.cloud = Cloud()
         self.said: list[tuple[str, Command, str]] = []
         self.count = 0
-        for _ in range(there):
-            self.create()
+        for n in range(there):
+            self.create(GROUPS[n % len(GROUPS)])
         self.cloud.heal()
 
     def _instance(self, pick: int) -> Instance:
@@ -86,9 +88,10 @@ class ActorsUnderAnyOrder(RuleBasedStateMachine):
     # Commands
 
     @precondition(lambda self: self.count < 60 and len(self.cloud.instances()) < INSTANCES_MAX)
-    @rule()
-    def create(self) -> None:
-        then = CreateInstance(by=OWNER, instance=f"i-{self.count}", request=REQUEST)
+    @rule(group=st.sampled_from(GROUPS))
+    def create(self, group: ServerGroup | None) -> None:
+        request = replace(REQUEST, group=group)
+        then = CreateInstance(by=OWNER, instance=f"i-{self.count}", request=request)
         self._say(LEDGER, ReserveQuota(by=OWNER, limits=LIMITS, then=then))
 
     @precondition(lambda self: self.cloud.instances())
@@ -291,7 +294,11 @@ def moves_of(machine: "ActorsUnderAnyOrder", chance: random.Random) -> Moves:
         )
 
     return [
-        (1, lambda: len(there.instances()) < INSTANCES_MAX, machine.create),
+        (
+            1,
+            lambda: len(there.instances()) < INSTANCES_MAX,
+            lambda: machine.create(group=chance.choice(GROUPS)),
+        ),
         (
             2,
             lambda: bool(there.instances()),

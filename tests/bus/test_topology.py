@@ -14,7 +14,7 @@ HOST = "0b1e1b0c-7f5d-4f0e-9d6e-3f6f1c2a4b5d"
 OTHER = "0b1e1b0c-7f5d-4f0e-9d6e-3f6f1c2a4b5e"
 
 
-@pytest.mark.parametrize("kind", ["instance", "host", "image", "project"])
+@pytest.mark.parametrize("kind", ["instance", "host", "image", "project", "group"])
 def test_actors_live_in_partitions(kind: str) -> None:
     address = f"{kind}/{HOST}"
     assert topology.queue_of(address, 16) == Queue(f"partition.{partition_of(address, 16)}")

@@ -94,8 +94,8 @@ def test_deep_nesting_is_refused_and_not_followed() -> None:
 def test_every_family_of_messages_is_known() -> None:
     families = {tag.partition(".")[0] for tag in TAGS}
     assert families == {
-        "actor", "gateway", "host", "hostactor", "image", "instance", "operator", "runtime", "scheduler",
-        "step",
+        "actor", "gateway", "group", "host", "hostactor", "image", "instance", "operator", "runtime",
+        "scheduler", "step",
     }  # fmt: skip
     assert len({kind.__name__ for kind in MESSAGES.values()}) == len(MESSAGES)
 

@@ -36,7 +36,7 @@ def test_an_address_is_a_kind_and_a_name() -> None:
     assert (kind_of("host/h"), ident_of("host/h")) == ("host", "h")
     assert (kind_of("host/a/b"), ident_of("host/a/b")) == ("host", "a/b")
     assert (kind_of("host"), ident_of("host")) == ("host", "")
-    assert frozenset({"instance", "host", "image", "project"}) == ACTOR_KINDS
+    assert frozenset({"instance", "host", "image", "project", "group"}) == ACTOR_KINDS
 
 
 def test_an_idempotency_key_stands_for_one_operation() -> None:

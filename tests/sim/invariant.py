@@ -7,6 +7,7 @@ told, what the records say, what the ledgers hold, what really runs.
 from collections.abc import Iterator
 from typing import Final
 
+from actors.group.kind import Group
 from actors.host.model import Host
 from actors.instance.model import GONE, Instance, V
 from actors.project.kind import Project
@@ -37,6 +38,7 @@ class Rest:
         ]
         self.instances: dict[str, Instance] = {i: s for kind, i, s in states if kind == "instance"}
         self.hosts: dict[str, Host] = {i: s for kind, i, s in states if kind == "host"}
+        self.groups: dict[str, Group] = {i: s for kind, i, s in states if kind == "group"}
         self.projects: dict[str, Project] = {i: s for kind, i, s in states if kind == "project"}
 
 
@@ -65,7 +67,7 @@ def check(world: World, tenants: Tenants) -> list[Finding]:
     """Everything that is not as it should be."""
     rest = Rest(world, tenants)
     found = unrest(world)
-    for rule in (_answers, _placements, _guests, _ledgers, _quotas, _timers, _journals):
+    for rule in (_answers, _placements, _guests, _ledgers, _seats, _quotas, _timers, _journals):
         found += rule(rest)
     return found
 
@@ -161,6 +163,20 @@ def _ledgers(rest: Rest) -> Iterator[Finding]:
         if recorded.get(key) != held.get(key):
             detail = f"record {recorded.get(key)}, ledger {held.get(key)} for {key}"
             yield "ledger equals records", detail, address("host", key[0])
+
+
+def _seats(rest: Rest) -> Iterator[Finding]:
+    """The groups' ledgers hold the seats their members have on hosts, no more and no less."""
+    seats = {(g, s.instance, s.generation, s.host) for g, group in rest.groups.items() for s in group.seats}
+    held = {
+        (room.group, ident, room.generation, host)
+        for host, state in rest.hosts.items()
+        for ident, room in state.claims.items()
+        if room.seated
+    }
+    for key in sorted(seats ^ held):
+        which = "seat without a claim" if key in seats else "claim without a seat"
+        yield "seats equal claims", f"{which}: {key}", address("group", key[0])
 
 
 def _quotas(rest: Rest) -> Iterator[Finding]:

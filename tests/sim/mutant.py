@@ -113,6 +113,13 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     "claims are granted without room": (
         Edit("actors.host.model:shortage", "if held + more > total:", "if False:"),
     ),
+    "seats are granted against the policy": (
+        Edit("actors.group.kind:fits", "return not others or wish.host in others", "return True"),
+        Edit("actors.group.kind:fits", "return len(there) < wish.group.per_host", "return True"),
+    ),
+    "seats are never given back": (
+        Edit("actors.host.ledger:_left", "if room is None or not room.seated:", "if True:"),
+    ),
     "a begun command is not remembered": (Edit("actors.machine:_begin", "if heard.known:", "if False:"),),
     "a project answers copies itself": (
         Edit("actors.machine:_repeat", "if onward is not None:", "if False:"),

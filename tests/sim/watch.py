@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from actors.group.kind import Group
 from actors.host.model import REMOVED, Host, used
 from actors.instance.model import GONE, Instance, T, V
 from actors.machine import Operation, Row
@@ -23,6 +24,7 @@ from protocol.agent import GuestFact
 from protocol.codec import decode_bundle, decode_message
 from protocol.guest import HostInventory, PowerState
 from protocol.ids import ACTOR_KINDS, ident_of, kind_of
+from protocol.instance import ServerGroup
 from store.turn import ActorRow, Batch, OperationRow
 from tests.sim.loop import SimLoop
 
@@ -41,6 +43,7 @@ STATES: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "instance": msgspec.json.Decoder(Instance),
     "host": msgspec.json.Decoder(Host),
     "project": msgspec.json.Decoder(Project),
+    "group": msgspec.json.Decoder(Group),
 }
 
 
@@ -98,6 +101,7 @@ class Watch:
         self.contents: dict[str, MemoryContent] = {}
         self._heard_at: dict[str, tuple[int, float]] = {}
         self._moves: dict[str, deque[float]] = {}
+        self._members: dict[ServerGroup, dict[str, list[str]]] = {}
         self._owners: dict[tuple[int, int], str] = {}
         self._numbers: dict[tuple[int, int], int] = {}
 
@@ -228,6 +232,7 @@ class Watch:
             step = f"{task.name}:{task.state}#{task.number}" if task else "-"
             places = [(p.host[:4], p.generation, p.spawned) for p in state.placements]
             self.note(subject, f"v{row.version}", state.vm_state, step, state.power_state.name, places)
+            self._check_group(state, subject)
             self._check_instance(state, decoder.decode(there.state) if there else None, subject)
             if there is not None and there.gone and not row.gone:
                 self.fail("the dead stay dead", f"{there.version} → {row.version}", subject)
@@ -249,6 +254,21 @@ class Watch:
         ended = before.task is not None and task is None and vm.vm_state in _SETTLED
         if ended and before.task is not None and before.task.state in _AT_WORK:
             self._check_answer(vm, before.task.number, subject)
+
+    def _check_group(self, vm: Instance, subject: str) -> None:
+        """Members of a group are never, not even for a moment, where its policy does not want them."""
+        group = vm.request.group
+        if group is None or not group.is_binding:
+            return
+        members = self._members.setdefault(group, {})
+        members[vm.id] = [p.host for p in vm.placements if p.spawned]
+        if group.policy == "affinity":
+            wrong = len({hosts[-1] for hosts in members.values() if hosts}) > 1
+        else:
+            there = Counter(host for hosts in members.values() for host in set(hosts))
+            wrong = any(count > group.per_host for count in there.values())
+        if wrong:
+            self.fail("policies of groups hold", f"{group.policy}: {members}", subject)
 
     def _check_news(self, vm: Instance, since: float, subject: str) -> None:
         """What an idle instance takes for its guest's state was so since its last command was over."""

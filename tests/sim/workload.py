@@ -26,6 +26,7 @@ from protocol.instance import (
     RebootInstance,
     RescueInstance,
     ResumeInstance,
+    ServerGroup,
     ServerRequest,
     StartInstance,
     StopInstance,
@@ -75,6 +76,12 @@ DUTIES: Final[tuple[HostDuty | None, ...]] = (
     "disabled",
     "draining",
     "maintenance",
+)
+GROUPS: Final = (
+    ServerGroup("00000000-0000-4000-8000-0000000000a0", "affinity"),
+    ServerGroup("00000000-0000-4000-8000-0000000000b0", "anti-affinity"),
+    ServerGroup("00000000-0000-4000-8000-0000000000c0", "anti-affinity", 2),
+    ServerGroup("00000000-0000-4000-8000-0000000000d0", "soft-affinity"),
 )
 FENCES: Final = (None, None, False, False, True)
 FITTING: Final[dict[str, tuple[type[Command], ...]]] = {
@@ -203,6 +210,7 @@ class Tenants:
             hostname=f"vm{len(self.instances)}",
             flavor=chance.choices(FLAVORS, (5, 2, 1))[0],
             image=IMAGE if chance.random() < 0.7 else None,
+            group=chance.choice(GROUPS) if chance.random() < 0.4 else None,
         )
         then = CreateInstance(by=by, instance=instance, request=request)
         self._ask(

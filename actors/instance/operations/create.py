@@ -14,7 +14,6 @@ from actors.instance.model import (
     PLACEMENTS_MAX,
     Fault,
     Instance,
-    Placement,
     T,
     V,
     destroy,
@@ -26,71 +25,26 @@ from actors.instance.model import (
     to_guest,
     without,
 )
+from actors.instance.placing import (
+    another_candidate,
+    another_seat,
+    ask_again,
+    ask_scheduler,
+    claim_first,
+    claim_next,
+    no_host_fault,
+    some_host,
+)
 from actors.machine import on, operation
-from actors.turn import Send, Sends, Step
+from actors.turn import Sends, Step
 from protocol.agent import GuestDestroyed, GuestProgress, GuestStarted, SpawnGuest
 from protocol.errors import StepFailed
+from protocol.group import SeatRefused
 from protocol.guest import PowerState
 from protocol.host import ClaimRefused, HostClaimed
-from protocol.ids import Address, address
-from protocol.instance import ClaimHost, CreateInstance, PlaceInstance
+from protocol.instance import CreateInstance
 from protocol.message import Message
 from protocol.scheduling import PlacementProposed
-
-SCHEDULER = Address("scheduler/any")
-
-
-def ask_scheduler(vm: Instance, _: Message) -> Step[Instance]:
-    request = vm.request
-    question = PlaceInstance(
-        instance=vm.id,
-        project=vm.project,
-        number=vm.version,
-        amount=vm.amount,
-        availability_zone=request.availability_zone,
-        forced_host=request.forced_host,
-        image_properties=request.image_properties,
-        extra_specs=request.flavor.extra_specs,
-        hints=request.hints,
-        refused=vm.refused,
-    )
-    return vm, [Send(SCHEDULER, question)]
-
-
-def claim_first(vm: Instance, proposed: PlacementProposed) -> Step[Instance]:
-    return claim(vm.but(candidates=proposed.hosts))
-
-
-def claim(vm: Instance) -> Step[Instance]:
-    host, rest = vm.candidates[0], vm.candidates[1:]
-    placed = Placement(host, vm.generation + 1)
-    vm = vm.but(generation=placed.generation, candidates=rest, placements=(*vm.placements, placed))
-    question = ClaimHost(instance=vm.id, generation=placed.generation, amount=vm.amount)
-    return vm, [Send(address("host", host), question)]
-
-
-def claim_next(vm: Instance, refused: ClaimRefused) -> Step[Instance]:
-    return claim(_was_refused(vm, refused))
-
-
-def ask_again(vm: Instance, refused: ClaimRefused) -> Step[Instance]:
-    vm = _was_refused(vm, refused)
-    return ask_scheduler(vm, refused)
-
-
-def _was_refused(vm: Instance, refused: ClaimRefused) -> Instance:
-    last = vm.placements[-1]
-    return vm.but(placements=without(vm, last.host, refused.generation), refused=(*vm.refused, last.host))
-
-
-def no_valid_host(vm: Instance, proposed: PlacementProposed) -> Step[Instance]:
-    counts = "; ".join(
-        f"{r.filter}: {r.hosts} ({r.example})" if r.example else f"{r.filter}: {r.hosts}"
-        for r in proposed.refusals
-    )
-    full = f"; {len(vm.refused)} had no room when asked" if vm.refused else ""
-    message = f"No valid host was found. {proposed.considered} hosts were considered{full}."
-    return _failed(vm, Fault(500, message, vm.updated_at, counts)), []
 
 
 def spawn(vm: Instance, claimed: HostClaimed) -> Step[Instance]:
@@ -115,6 +69,7 @@ def become_active(vm: Instance, started: GuestStarted) -> Step[Instance]:
             fault=None,
             candidates=(),
             refused=(),
+            together=(),
         ),
         [],
     )
@@ -160,16 +115,13 @@ def not_cleared(vm: Instance, failed: StepFailed) -> Step[Instance]:
     return _failed(vm, Fault(500, reason, vm.updated_at, failed.code)), []
 
 
+def no_valid_host(vm: Instance, proposed: PlacementProposed) -> Step[Instance]:
+    return _failed(vm, no_host_fault(vm, proposed)), []
+
+
 def _failed(vm: Instance, fault: Fault | None) -> Instance:
-    return vm.but(vm_state=V.ERROR, power_state=PowerState.NOSTATE, fault=fault, candidates=(), refused=())
-
-
-def some_host(_: Instance, proposed: PlacementProposed) -> bool:
-    return bool(proposed.hosts)
-
-
-def another_candidate(vm: Instance, _: ClaimRefused) -> bool:
-    return bool(vm.candidates)
+    vm = vm.but(vm_state=V.ERROR, power_state=PowerState.NOSTATE, fault=fault)
+    return vm.but(candidates=(), refused=(), together=())
 
 
 def tries_left(vm: Instance, _: Message) -> bool:
@@ -187,6 +139,8 @@ CREATE = operation(
     on(T.CLAIMING,    HostClaimed,       spawn,         T.SPAWNING),
     on(T.CLAIMING,    ClaimRefused,      claim_next,    T.CLAIMING,   when=another_candidate),
     on(T.CLAIMING,    ClaimRefused,      ask_again,     T.SCHEDULING),
+    on(T.CLAIMING,    SeatRefused,       claim_next,    T.CLAIMING,   when=another_seat),
+    on(T.CLAIMING,    SeatRefused,       ask_again,     T.SCHEDULING),
     on(T.CLAIMING,    StepFailed,        no_claim,      None),
     on(T.SPAWNING,    GuestStarted,      become_active, None),
     on(T.SPAWNING,    GuestProgress,     note_progress, T.SPAWNING),

@@ -27,17 +27,20 @@ from actors.turn import Heard, due_at
 from protocol.agent import Heartbeat, HeartbeatHeard, HostReport
 from protocol.command import Tick
 from protocol.errors import Refused
+from protocol.group import SeatLeft
 from protocol.guest import GuestState, PowerState
 from protocol.host import (
     ClaimRefused,
     ConfirmClaim,
     EnrolHost,
     GuestUnclaimed,
+    HostAggregate,
     HostChanged,
     HostClaimed,
     HostFound,
     HostReleased,
     RemoveHost,
+    SetHostAggregates,
     SetHostService,
     TellAgain,
 )
@@ -134,6 +137,9 @@ CASES: tuple[LifeCase[Host], ...] = (
     LifeCase("a heartbeat from beyond the fence", FENCED_HOST, beat(), FENCED, (), leaves={"alarm_at": None}),
     LifeCase("a report from beyond the fence", FENCED_HOST, report(sequence=2), FENCED, (HostChanged,)),
     LifeCase("unfenced", FENCED_HOST, service(forced_down=False), SUSPECT, (HostChanged,), "service"),
+    LifeCase(
+        "aggregates", READY, SetHostAggregates(by=ADMIN, aggregates=()), UP, (HostChanged,), "aggregates"
+    ),
     LifeCase("removed", READY, RemoveHost(by=ADMIN), REMOVED, (HostChanged,), "remove", {"alarm_at": None}),
     LifeCase("a heartbeat of one removed", GONE, beat(), REMOVED),
     LifeCase("a report of one removed", GONE, report(sequence=2), REMOVED),
@@ -409,6 +415,53 @@ def test_who_is_removed_is_gone_and_answers_releases() -> None:
     assert isinstance(refused, Refused)
     assert refused.code == "not_found"
     assert told(turn(HOST, GONE, give_back())) == ["HostReleased", "HostChanged"]
+
+
+def zone(name: str) -> HostAggregate:
+    return HostAggregate(1, "rack", {"availability_zone": name, "ssd": "true"})
+
+
+def test_a_zone_is_that_of_an_aggregate_or_of_its_enrolment() -> None:
+    told_so = heard(SetHostAggregates(by=ADMIN, aggregates=(HostAggregate(2, "fast"), zone("west"))))
+    host = reach(HOST, READY, told_so)
+    assert (view(host).availability_zone, view(host).aggregates) == ("west", host.aggregates)
+    assert said(turn(HOST, host, claim()), HostClaimed).availability_zone == "west"
+    assert reach(HOST, host, heard(ENROL)).zone == "west"
+    assert reach(HOST, host, heard(SetHostAggregates(by=ADMIN, aggregates=()))).zone == "east"
+
+
+def test_instances_are_never_moved_to_another_zone() -> None:
+    decision = turn(HOST, CLAIMED, heard(SetHostAggregates(by=ADMIN, aggregates=(zone("west"),))))
+    refused = answer_of(decision)
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.attribute, refused.value) == ("conflict", "availability_zone", "east")
+    same = reach(HOST, CLAIMED, heard(SetHostAggregates(by=ADMIN, aggregates=(zone("east"),))))
+    assert same.zone == "east"
+
+
+# Server groups
+
+
+def seated(instance: str = A, generation: int = 1, amount: Amount = SMALL) -> Heard:
+    message = ClaimHost(instance=instance, generation=generation, amount=amount, group="g", seated=True)
+    return Heard(message, "group/g", "op-1")
+
+
+def test_a_groups_ledger_hears_when_a_seat_is_free() -> None:
+    held = reach(HOST, READY, seated())
+    assert view(held).groups == {"g": 1}
+    assert said(turn(HOST, held, give_back()), SeatLeft) == SeatLeft(instance=A, generation=1)
+    assert "SeatLeft" not in told(turn(HOST, held, give_back(generation=0)))
+    assert said(turn(HOST, FULL, seated()), SeatLeft) == SeatLeft(instance=A, generation=1)
+    newer = turn(HOST, held, seated(generation=2))
+    assert said(newer, SeatLeft) == SeatLeft(instance=A, generation=1)
+
+
+def test_a_release_before_its_seat_frees_the_seat_once() -> None:
+    released = turn(HOST, READY, give_back())
+    assert "SeatLeft" not in told(released)
+    assert released.state is not None
+    assert said(turn(HOST, released.state, seated()), SeatLeft) == SeatLeft(instance=A, generation=1)
 
 
 def test_enrolling_again_renames_and_keeps_the_ledger() -> None:

@@ -1,13 +1,15 @@
 """Create: choose, claim, spawn; refused claims cost nothing, failed builds are tried elsewhere."""
 
 import pytest
+from msgspec.structs import replace
 
 from actors.instance.kind import INSTANCE
 from actors.instance.model import PLACEMENTS_MAX, Instance, Placement, T, V
 from actors.instance.operations.create import CREATE
 from protocol.agent import DestroyGuest, ForgetGuest, GuestProgress, SpawnGuest
+from protocol.group import ClaimSeat, SeatRefused
 from protocol.guest import PowerState
-from protocol.instance import ClaimHost, PlaceInstance, ReleaseHost
+from protocol.instance import ClaimHost, PlaceInstance, ReleaseHost, ServerGroup
 from protocol.scheduling import HostRefusal, PlacementProposed
 from tests.actors.instance.guest import (
     BROKEN,
@@ -24,6 +26,7 @@ from tests.actors.instance.proof import Case, every_row_is_taken, fail_each_step
 from tests.actors.stage import (
     CREATE_COMMAND,
     HOSTS,
+    INSTANCE_ID,
     Said,
     event_names,
     heard,
@@ -31,6 +34,7 @@ from tests.actors.stage import (
     reach,
     said,
     told,
+    turn,
     walk,
 )
 
@@ -45,6 +49,17 @@ CLEARING_LAST = reach(
     INSTANCE, SCHEDULING, proposed(A), *_TRY, proposed(B), *_TRY, proposed(C), claimed, failed
 )
 HOMELESS = {"vm_state": V.ERROR, "placements": (), "candidates": (), "refused": ()}
+GROUP = ServerGroup("00000000-0000-4000-8000-0000000000a0", "anti-affinity")
+
+
+def no_seat(vm: Instance, *, together: tuple[str, ...] = ()) -> SeatRefused:
+    """The answer of its group's ledger."""
+    return SeatRefused(instance=vm.id, generation=vm.generation, reason="policy", together=together)
+
+
+IN_GROUP = replace(CREATE_COMMAND, request=replace(CREATE_COMMAND.request, group=GROUP))
+SEATING = reach(INSTANCE, None, heard(IN_GROUP), proposed(A, B))
+SEATING_LAST = reach(INSTANCE, SEATING, no_seat(SEATING))
 CASES = (
     Case("create asks a scheduler", None, CREATE_COMMAND, T.SCHEDULING, (PlaceInstance,)),
     Case(
@@ -64,6 +79,18 @@ CASES = (
     Case(
         "all refused: ask again without them", CLAIMING_LAST, claim_refused(CLAIMING_LAST), T.SCHEDULING,
         (PlaceInstance,), leaves={"placements": (), "refused": (A, B)},
+    ),
+    Case(
+        "another candidate may suit its group", SEATING, no_seat(SEATING), T.CLAIMING, (ClaimSeat,),
+        leaves={"placements": (Placement(B, 2),), "refused": (A,)},
+    ),
+    Case(
+        "no candidate suits its group", SEATING_LAST, no_seat(SEATING_LAST), T.SCHEDULING, (PlaceInstance,),
+        leaves={"placements": (), "refused": (A, B), "together": ()},
+    ),
+    Case(
+        "its group is elsewhere", SEATING, no_seat(SEATING, together=(C,)), T.SCHEDULING, (PlaceInstance,),
+        leaves={"placements": (), "refused": (), "together": (C,)},
     ),
     Case("no ledger answers", CLAIMING, BROKEN, None, (ReleaseHost,), leaves=HOMELESS),
     Case(
@@ -109,6 +136,24 @@ def test_three_hosts_are_tried_and_never_one_twice() -> None:
     again = reach(INSTANCE, SPAWNING, failed)
     question = said(walk(INSTANCE, again, destroyed), PlaceInstance)
     assert question.refused == (A,)
+
+
+def test_a_group_is_asked_when_its_policy_binds() -> None:
+    decision = walk(INSTANCE, None, heard(IN_GROUP), proposed(A))
+    (send,) = [send for send in decision.sends if isinstance(send.message, ClaimSeat)]
+    assert send.to == f"group/{GROUP.id}"
+    claim = ClaimHost(instance=INSTANCE_ID, generation=1, amount=SEATING.amount, group=GROUP.id, seated=True)
+    assert send.message == ClaimSeat(group=GROUP, host=A, claim=claim)
+    soft = replace(IN_GROUP, request=replace(IN_GROUP.request, group=ServerGroup(GROUP.id, "soft-affinity")))
+    asked = said(walk(INSTANCE, None, heard(soft), proposed(A)), ClaimHost)
+    assert (asked.group, asked.seated) == (GROUP.id, False)
+
+
+def test_where_its_group_is_goes_into_the_next_question() -> None:
+    decision = turn(INSTANCE, SEATING, no_seat(SEATING, together=(C,)))
+    assert said(decision, PlaceInstance).together == (C,)
+    late = no_seat(SEATING)
+    assert not turn(INSTANCE, SEATING_LAST, late).changed, "of an earlier generation"
 
 
 def test_the_fault_says_why_no_host_fits() -> None:

@@ -1,0 +1,1 @@
+"""The ledger of a server group: which member sits on which host."""
