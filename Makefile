@@ -44,7 +44,7 @@ help:  ## this text
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 21
 
 up: $(VENV)/.program $(if $(filter libvirt,$(HYPERVISOR)),libvirt)  ## the whole cloud in one process: [HYPERVISOR=libvirt|simulated] [HOSTS=3] [PORT=8774] [STARLING_STATE=.starling]
-	@$(if $(filter libvirt,$(HYPERVISOR)),export STARLING_LIBVIRT_URI="$$(tools/libvirt-uri $(BIN)/python '$(STATE)')"; )exec $(BIN)/starling up
+	@$(if $(filter libvirt,$(HYPERVISOR)),STARLING_LIBVIRT_URI="$$(tools/libvirt-uri $(BIN)/python '$(STATE)')"; export STARLING_LIBVIRT_URI; )exec $(BIN)/starling up
 
 test: test-system $(VENV)/.developer  ## all tests: [TESTS=tests/store]; as root it installs what they need first
 	@tools/install-libvirt-python $(BIN)/python --optional

@@ -76,7 +76,9 @@ async def worker_part(wiring: Wiring, base_url: str, *, name: str = "") -> Part:
         clock=wiring.clock,
         kinds=KINDS,
         seal=seal_with(wiring.secrets(make=False).url_key, base_url),
-        settings=WorkerSettings(partitions=settings.partitions, lease_s=settings.lease_s),
+        settings=WorkerSettings(
+            partitions=settings.partitions, lease_s=settings.lease_s, heartbeat_s=settings.lease_s / 4
+        ),
         log=wiring.log_of("worker"),
         observer=wiring.metrics,
     )

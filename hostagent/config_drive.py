@@ -82,7 +82,7 @@ def _meta_data(spec: GuestSpec) -> dict[str, Any]:
         "hostname": spec.hostname,
         "project_id": spec.project,
         "availability_zone": spec.availability_zone,
-        "launch_index": 0,
+        "launch_index": spec.launch_index,
         "meta": dict(sorted(spec.metadata.items())),
         "public_keys": dict(keys),
         "keys": [{"name": name, "type": "ssh", "data": data} for name, data in keys],

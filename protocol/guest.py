@@ -62,6 +62,7 @@ class GuestSpec(Struct, frozen=True, kw_only=True):
     public_keys: dict[str, str] = {}
     metadata: dict[str, str] = {}
     availability_zone: str = "nova"
+    launch_index: int = 0
 
 
 class GuestState(Struct, frozen=True, kw_only=True):

@@ -105,11 +105,18 @@ def _view(record: asyncpg.Record) -> OperationView:
     return OperationView(**dict(record.items()))
 
 
+_VISIBLE: Final = """
+($2::text IS NULL OR r.project_id = $2 OR (r.subject LIKE 'instance/%' AND EXISTS (
+    SELECT FROM compute.instance i WHERE i.id = substr(r.subject, 10) AND i.project_id = $2)))
+"""
+"""A project sees what its callers began, and what others did to its servers."""
+
+
 async def operation(c: Connection, ident: str, project: str | None) -> OperationView | None:
-    """The operation with this id, of this project (None: of any)."""
+    """The operation with this id, as this project may see it (None: any)."""
     record = await c.fetchrow(
         f"SELECT {_OPERATION} FROM runtime.operation r"  # noqa: S608  constants only
-        " WHERE r.id = $1 AND ($2::text IS NULL OR r.project_id = $2)",
+        f" WHERE r.id = $1 AND {_VISIBLE}",
         ident,
         project,
     )
@@ -123,7 +130,7 @@ async def operations(
     page = f" AND {after_marker('$4')}" if marker else ""
     records = await c.fetch(
         f"SELECT {_OPERATION} FROM runtime.operation r"  # noqa: S608
-        f" WHERE r.subject = $1 AND ($2::text IS NULL OR r.project_id = $2){page}"
+        f" WHERE r.subject = $1 AND {_VISIBLE}{page}"
         f" {order_by(_NEWEST_FIRST)} LIMIT $3",
         *(subject, project, limit, *([marker] if marker else [])),
     )

@@ -163,6 +163,7 @@ def guest_spec(vm: Instance) -> GuestSpec:
         user_data=request.user_data,
         public_keys=request.public_keys,
         metadata=request.metadata,
+        launch_index=request.launch_index,
         availability_zone=vm.here.zone if vm.here else request.availability_zone or "nova",
     )
 

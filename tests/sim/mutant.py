@@ -78,9 +78,9 @@ MUTANTS: Final[dict[str, tuple[Edit, ...]]] = {
     ),
     "nothing is pulled": (
         Edit(
-            "actors.runtime.worker:Worker._gather",
-            "if sweep or any(held.streams.gap for held in self._held.values()):",
-            "if False:",
+            "actors.runtime.worker:Worker._pull",
+            "for segment in segments:",
+            "for segment in segments[:0]:",
         ),
     ),
     # Time and ownership.

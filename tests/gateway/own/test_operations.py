@@ -63,3 +63,19 @@ async def test_operations_of_a_subject_newest_first_in_pages(log: Log) -> None:
     assert body["operations"][0]["id"] == "other"
     assert (await get(log, ""))[0] == 400
     assert (await get(log, "?subject=instance/i1&limit=0"))[0] == 400
+
+
+async def test_what_others_did_to_a_projects_server_is_seen_by_it(log: Log) -> None:
+    await operation(log.pool, "o1", project="admins")
+    assert (await get(log, "/o1"))[0] == 404
+    async with log.pool.acquire() as c:
+        await c.execute(
+            "INSERT INTO compute.instance (id, partition, version, state, gone, project_id, user_id, name,"
+            " hostname, vm_state, status, power_state, flavor_id, locked, created_at, updated_at, view)"
+            " VALUES ('i1', 0, 1, '{}', false, 'p1', 'u1', 'n', 'n', 'active', 'ACTIVE', 1, '1', false, 1, 1,"
+            " '{}')"
+        )
+    assert (await get(log, "/o1"))[0] == 200
+    assert (await get(log, "/o1", "bob"))[0] == 404
+    _, body = await get(log, "?subject=instance/i1")
+    assert [row["id"] for row in body["operations"]] == ["o1"]
