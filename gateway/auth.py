@@ -24,6 +24,18 @@ class AppCredential(Struct, frozen=True, kw_only=True):
     access_rules: tuple[AccessRule, ...] = ()
 
 
+class TrustPart(Struct, frozen=True, kw_only=True):
+    """The trust a token was got with; it ends with any of the users and domains of its chain."""
+
+    id: str
+    trustor_user_id: str
+    trustee_user_id: str
+    impersonation: bool
+    counts_uses: bool
+    user_ids: frozenset[str]
+    domain_ids: frozenset[str]
+
+
 class Caller(Struct, frozen=True, kw_only=True):
     """An authenticated user within a scope. ``roles`` are names and include the implied ones.
 
@@ -31,7 +43,8 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     Project fields are set when ``scope`` is "project", domain fields when it is "domain".
     ``audit_id`` names this token in logs and revocations, ``audit_chain`` the one it descends from.
-    ``app_credential`` narrows what the token may do below what its user may.
+    ``app_credential`` and ``trust`` narrow what the token may do below what its user may; with a trust that
+    impersonates, the user is the trustor.
     """
 
     user_id: str
@@ -55,11 +68,12 @@ class Caller(Struct, frozen=True, kw_only=True):
     issued_at: float = 0.0
     expires_at: float = 0.0
     app_credential: AppCredential | None = None
+    trust: TrustPart | None = None
 
     @property
     def is_delegated(self) -> bool:
         """Whether the token is good for only a part of what its user may."""
-        return self.app_credential is not None
+        return self.app_credential is not None or self.trust is not None
 
 
 class TokenVerifier(Protocol):

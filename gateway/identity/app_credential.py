@@ -131,8 +131,13 @@ async def _roles(c: Connection) -> dict[str, Role]:
 
 
 async def _owner(request: Request, c: Connection) -> str:
-    """The user of the path, for whom the caller may act. Raises Problem 403 or 404."""
+    """The user of the path, for whom the caller may act. Raises Problem 403 or 404.
+
+    A trustee may not: a credential made with a trust would outlive it.
+    """
     user_id = request.params["user_id"]
+    if request.caller.trust is not None:
+        raise Problem(403, "A token got with a trust may not manage application credentials.")
     request.authorize(Target(user_id=user_id))
     if await identity.get(c, User, user_id) is None:
         raise not_found("user", user_id)
@@ -219,7 +224,7 @@ async def _granted(
     request: Request, c: Connection, wanted: list[RoleRef] | None, roles: dict[str, Role]
 ) -> list[str]:
     """The ids of the roles wanted with what they imply, or all of the token's. Raises Problem 400 or 404."""
-    own = {role.id for role in roles.values() if role.name in request.caller.roles}
+    own = {ident for ident, _ in request.caller.role_list}
     if not wanted:
         return sorted(own)
     by_name = {role.name: role.id for role in roles.values()}

@@ -93,6 +93,22 @@ async def tell(request: Request, c: Connection, kind: NoticeKind, subject: str) 
     await identity.revoke(c, kind, subject, request.services.clock.now() + NOTICE_TTL_S)
 
 
+def split_body(body: Body, singular: str, kind: type[Struct], *, takes_extra: bool = True) -> tuple[Any, str]:
+    """Split a body into the members we know and, as JSON, those the client added. Raises Problem 400."""
+    if set(body) != {singular}:
+        raise Problem(400, f"Invalid request body: it must hold {singular!r} and nothing else.")
+    sent = body[singular]
+    known = {field.encode_name for field in structs.fields(kind)}
+    extra = {name: value for name, value in sent.items() if name not in known and name not in ("id", "links")}
+    if extra and not takes_extra:
+        raise Problem(400, f"Invalid request body: Object contains unknown field `{next(iter(extra))}`")
+    text = msgspec.json.encode(extra)
+    if len(text) > EXTRA_BYTES_MAX:
+        raise Problem(400, f"The additional members exceed {EXTRA_BYTES_MAX} bytes.")
+    members = decoded(kind, msgspec.json.encode({n: v for n, v in sent.items() if n in known}))
+    return members, text.decode()
+
+
 class Draft(NamedTuple):
     """What a row is made of: the members sent (a Struct of the resource) and the extra ones as JSON."""
 
@@ -268,22 +284,7 @@ class Collection(Generic[R]):
     # --- parts ---
 
     def _read(self, request: Request, kind: type[Struct]) -> tuple[Any, str]:
-        """Split a body into the members we know and, as JSON, those the client added."""
-        body: Body = request.body
-        if set(body) != {self.singular}:
-            raise Problem(400, f"Invalid request body: it must hold {self.singular!r} and nothing else.")
-        sent = body[self.singular]
-        known = {field.encode_name for field in structs.fields(kind)}
-        extra = {
-            name: value for name, value in sent.items() if name not in known and name not in ("id", "links")
-        }
-        if extra and not self.takes_extra:
-            raise Problem(400, f"Invalid request body: Object contains unknown field `{next(iter(extra))}`")
-        text = msgspec.json.encode(extra)
-        if len(text) > EXTRA_BYTES_MAX:
-            raise Problem(400, f"The additional members exceed {EXTRA_BYTES_MAX} bytes.")
-        members = decoded(kind, msgspec.json.encode({n: v for n, v in sent.items() if n in known}))
-        return members, text.decode()
+        return split_body(request.body, self.singular, kind, takes_extra=self.takes_extra)
 
     def _check_mutable(self, row: R, members: Struct | None) -> None:
         option.check_mutable(self.singular, row.id, getattr(row, "options", "{}"), members)

@@ -65,8 +65,10 @@ def pair_in(blob: str) -> dict[str, Any]:
 
 def bound_pair(request: Request, pair: dict[str, Any]) -> str:
     """The blob of a new pair: made with a delegated token, it is good for no more than that."""
-    granted = request.caller.app_credential
+    granted, lent = request.caller.app_credential, request.caller.trust
     bond = {} if granted is None else {"app_cred_id": granted.id}
+    if lent is not None:
+        bond["trust_id"] = lent.id
     return msgspec.json.encode({**pair, **bond}).decode()
 
 

@@ -46,7 +46,14 @@ async def token_body(request: Request, c: Connection, caller: Caller) -> dict[st
         token["domain"] = {"id": caller.domain_id, "name": caller.domain_name}
     elif caller.scope == "system":
         token["system"] = {"all": True}
-    granted = caller.app_credential
+    lent, granted = caller.trust, caller.app_credential
+    if lent is not None:
+        token["OS-TRUST:trust"] = {
+            "id": lent.id,
+            "trustor_user": {"id": lent.trustor_user_id},
+            "trustee_user": {"id": lent.trustee_user_id},
+            "impersonation": lent.impersonation,
+        }
     if granted is not None:
         shown = {"id": granted.id, "name": granted.name, "restricted": granted.restricted}
         rules = [structs.asdict(rule) for rule in granted.access_rules]

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from gateway.auth import Caller
 from gateway.body import decoded
-from gateway.identity.authority import Bearer, authority
+from gateway.identity.authority import Bearer, authority, take_use
 from gateway.identity.collection import listing, new_id, not_found
 from gateway.identity.credential import (
     EC2,
@@ -35,7 +35,7 @@ from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
 from process.secret import long_secret
-from store import identity
+from store import identity, trust
 from store.identity import Credential, Dangling, Project, User
 from store.pool import Connection
 
@@ -217,17 +217,31 @@ async def _issued(request: Request, access: str, matches: Callable[[str], bool])
             raise Problem(401, f"{_NO_MATCH} ({error})") from error
         if not right:
             raise Problem(401, _NO_MATCH)
-        bearer = Bearer(
-            user_id=row.user_id,
-            scope="project",
-            scope_id=row.project_id or "",
-            app_credential_id=pair.get("app_cred_id") or "",
-        )
+        bearer = await _bearer(c, row, pair)
         found = await authority(c, bearer, services.clock.now())
+        if found is not None and not await take_use(c, found):
+            found = None
     if found is None:
         raise Problem(401, "The owner of the key may not use its project.")
     expires_at = services.clock.now() + services.settings.token_lifetime_s
     return services.tokens.issue(found, (METHOD,), expires_at=expires_at)
+
+
+async def _bearer(c: Connection, row: Credential, pair: dict[str, Any]) -> Bearer:
+    """Whom the pair stands for: its owner, through the delegation it was made with. Raises Problem 401."""
+    user_id, lent_id = row.user_id, pair.get("trust_id") or ""
+    if lent_id:
+        lent = await trust.get(c, lent_id)
+        if lent is None:
+            raise Problem(401, "The trust of the key is over.")
+        user_id = lent.trustee_user_id
+    return Bearer(
+        user_id=user_id,
+        scope="project",
+        scope_id=row.project_id or "",
+        app_credential_id=pair.get("app_cred_id") or "",
+        trust_id=lent_id,
+    )
 
 
 _MANY: Final = "/v3/users/{user_id}/credentials/OS-EC2"

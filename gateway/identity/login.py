@@ -6,10 +6,10 @@ Source: Identity API v3, "Authentication and token management". A scope that is 
 
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.auth import TOKEN_LENGTH_MAX, Caller, Scope, unauthorized
-from gateway.identity.authority import Bearer, authority
+from gateway.identity.authority import Bearer, authority, scope_of, take_use
 from gateway.identity.catalog import catalog_of
 from gateway.identity.collection import listing
 from gateway.identity.document import token_body
@@ -20,7 +20,7 @@ from gateway.policy import Target
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
-from store import identity
+from store import identity, trust
 from store.pool import Connection
 
 LOGIN_BYTES_MAX: Final = 64 << 10
@@ -43,12 +43,20 @@ class SystemRef(Struct, forbid_unknown_fields=True):
     all: bool
 
 
+class TrustRef(Struct, forbid_unknown_fields=True):
+    """A trust by id."""
+
+    id: Ref
+
+
 class ScopePart(Struct, forbid_unknown_fields=True):
     """Exactly one of its members."""
 
     project: ProjectRef | None = None
     domain: DomainRef | None = None
     system: SystemRef | None = None
+    trust: TrustRef | None = field(default=None, name="OS-TRUST:trust")
+    unscoped: dict[str, str] | None = None
 
 
 class AuthPart(Struct, forbid_unknown_fields=True):
@@ -78,6 +86,9 @@ async def create_token(request: Request) -> Response:
         bearer = await _bearer(request, c, proven, auth.scope)
         found = None if bearer is None else await authority(c, bearer, request.services.clock.now())
         if found is None:
+            lent = bearer is not None and bearer.trust_id
+            raise Problem(403, "Trustee has no delegated roles.") if lent else unauthorized(request.base_url)
+        if not await take_use(c, found):
             raise unauthorized(request.base_url)
         token, caller = request.services.tokens.issue(
             found, proven.methods, expires_at=proven.expires_at, chain=proven.chain
@@ -88,8 +99,9 @@ async def create_token(request: Request) -> Response:
 
 def _check_scope(scope: ScopePart) -> None:
     """Refuse what no scope could be. Raises Problem 400."""
-    if sum(part is not None for part in (scope.project, scope.domain, scope.system)) != 1:
-        raise Problem(400, "Invalid request body: a scope is one project, one domain or the system.")
+    parts = (scope.project, scope.domain, scope.system, scope.trust, scope.unscoped)
+    if sum(part is not None for part in parts) != 1:
+        raise Problem(400, "Invalid request body: a scope is one project, domain or trust, or the system.")
     project = scope.project
     if project is not None and project.id is None and (project.name is None or not is_domain(project.domain)):
         raise Problem(400, "Invalid request body: a project needs an id, or a name and a domain.")
@@ -112,6 +124,8 @@ async def _bearer(request: Request, c: Connection, proven: Proven, wanted: Wante
             scope_id=proven.project_id,
             app_credential_id=proven.app_credential_id,
         )
+    if isinstance(wanted, ScopePart) and wanted.trust is not None:
+        return await _trustee(request, c, proven, wanted.trust.id)
     if wanted is None and proven.default_project_id is not None:
         default = Bearer(user_id=proven.user_id, scope="project", scope_id=proven.default_project_id)
         if await authority(c, default, request.services.clock.now()) is not None:
@@ -120,9 +134,20 @@ async def _bearer(request: Request, c: Connection, proven: Proven, wanted: Wante
     return None if scope_id is None else Bearer(user_id=proven.user_id, scope=scope, scope_id=scope_id)
 
 
+async def _trustee(request: Request, c: Connection, proven: Proven, ident: str) -> Bearer:
+    """The user as trustee. Raises Problem 401 or 403."""
+    lent = await trust.get(c, ident)
+    if lent is None or lent.is_over(request.services.clock.now()):
+        raise unauthorized(request.base_url)
+    if lent.trustee_user_id != proven.user_id:
+        raise Problem(403, "User is not a trustee.")
+    scope, scope_id = scope_of(lent)
+    return Bearer(user_id=proven.user_id, scope=scope, scope_id=scope_id, trust_id=ident)
+
+
 async def _scope_ids(c: Connection, wanted: Wanted) -> tuple[Scope, str | None]:
     """Kind and id of the scope; the id is None when nothing has the name."""
-    if not isinstance(wanted, ScopePart):
+    if not isinstance(wanted, ScopePart) or wanted.unscoped is not None:
         return "unscoped", ""
     if wanted.system is not None:
         return "system", "" if wanted.system.all else None

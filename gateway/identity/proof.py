@@ -181,6 +181,8 @@ async def _by_token(request: Request, token: str) -> Proven:
         raise Problem(404, "Failed to validate token")
     if EC2_METHOD in caller.methods:
         raise Problem(403, "A token got with an EC2 signature cannot be used to get another.")
+    if caller.trust is not None:
+        raise Problem(403, "A token got with a trust cannot be used to get another.")
     granted = caller.app_credential
     return Proven(
         user_id=caller.user_id,

@@ -6,7 +6,7 @@ Source of the rules: Keystone's default policies (admin, system reader, domain m
 from typing import Final
 
 from gateway.envelope import keystone
-from gateway.identity import app_credential, catalog, discovery, ec2, login
+from gateway.identity import app_credential, catalog, discovery, ec2, login, trust
 from gateway.identity.credential import CREDENTIALS
 from gateway.identity.domain import DOMAINS
 from gateway.identity.grant import GRANTS
@@ -69,6 +69,14 @@ RULES: Final = {
     "identity:ec2_delete_credential": "admin or role:member and self",
     "identity:ec2tokens_validate": "admin or role:service",
     "identity:s3tokens_validate": "admin or role:service",
+    "identity:create_trust": "self",
+    "identity:list_trusts": _OPERATE,
+    "identity:list_trusts_for_trustor": f"{_OPERATE} or self",
+    "identity:list_trusts_for_trustee": f"{_OPERATE} or self",
+    "identity:get_trust": f"{_OPERATE} or self",
+    "identity:delete_trust": "admin or self",
+    "identity:list_roles_for_trust": f"{_OPERATE} or self",
+    "identity:get_role_for_trust": f"{_OPERATE} or self",
     "identity:list_application_credentials": f"{_OPERATE} or self",
     "identity:get_application_credential": f"{_OPERATE} or self",
     "identity:create_application_credential": "self",
@@ -123,6 +131,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *CREDENTIALS.routes(),
     *ec2.ROUTES,
     *app_credential.ROUTES,
+    *trust.ROUTES,
     *ROLE_COLLECTION.routes(),
     *IMPLICATIONS,
     *GRANTS,

@@ -20,7 +20,7 @@ from msgspec import Struct
 from gateway.auth import Caller, Scope
 from gateway.identity.authority import Authority, Bearer, authority
 from process.clock import Clock
-from store import identity
+from store import identity, trust
 from store.pool import Pool, is_outage
 
 NOTICE_INTERVAL_S: Final = 1.0
@@ -47,6 +47,7 @@ class _Claims(Struct, frozen=True, array_like=True):
     audit: str
     chain: str
     app_credential: bytes = b""
+    trust: bytes = b""
 
     @property
     def bearer(self) -> Bearer:
@@ -55,6 +56,7 @@ class _Claims(Struct, frozen=True, array_like=True):
             scope=self.scope,
             scope_id=_unpacked(self.scope_id),
             app_credential_id=_unpacked(self.app_credential) if self.app_credential else "",
+            trust_id=_unpacked(self.trust) if self.trust else "",
         )
 
 
@@ -115,6 +117,7 @@ def _caller(found: Authority, claims: _Claims) -> Caller:
         issued_at=claims.issued_at,
         expires_at=claims.expires_at,
         app_credential=found.app_credential,
+        trust=found.trust,
     )
 
 
@@ -147,7 +150,7 @@ class Tokens:
         audit = audit_id(self._clock)
         bearer = found.bearer
         claims = _Claims(
-            _DELEGATED if bearer.app_credential_id else _PLAIN,
+            _DELEGATED if bearer.app_credential_id or bearer.trust_id else _PLAIN,
             _packed(bearer.user_id),
             found.epoch,
             bearer.scope,
@@ -158,6 +161,7 @@ class Tokens:
             audit,
             chain or audit,
             _packed(bearer.app_credential_id) if bearer.app_credential_id else b"",
+            _packed(bearer.trust_id) if bearer.trust_id else b"",
         )
         token = self._fernet.encrypt(_encode(claims)).rstrip(b"=").decode()
         return token, _caller(found, claims)
@@ -239,6 +243,7 @@ class Tokens:
         self._revoked = {audit: end for audit, end in self._revoked.items() if end > now}
         async with self._pool.acquire() as c:
             await identity.forget_notices(c, now)
+            await trust.forget_over(c, now)
 
     def _is_deaf(self) -> bool:
         return self._clock.monotonic() - self._heard_at >= NOTICE_SILENCE_S
@@ -249,7 +254,7 @@ class Tokens:
             claims = _decoder.decode(self._fernet.decrypt(padded.encode("ascii")))
         except (InvalidToken, UnicodeEncodeError, msgspec.MsgspecError):
             return None
-        known = claims.format == (_DELEGATED if claims.app_credential else _PLAIN)
+        known = claims.format == (_DELEGATED if claims.app_credential or claims.trust else _PLAIN)
         return claims if known and self._clock.now() < claims.expires_at else None
 
     def _remember(self, token: str, caller: Caller) -> None:
@@ -277,6 +282,11 @@ class Tokens:
 
 
 def _is_touched(caller: Caller, gone: Mapping[str, set[str]]) -> bool:
+    trust = caller.trust
+    if trust is not None and not (
+        gone["user"].isdisjoint(trust.user_ids) and gone["domain"].isdisjoint(trust.domain_ids)
+    ):
+        return True
     return (
         caller.audit_id in gone["token"]
         or caller.user_id in gone["user"]

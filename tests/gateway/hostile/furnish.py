@@ -98,6 +98,15 @@ async def _credentials(cloud: Cloud, things: dict[str, str]) -> None:
     body = {"application_credential": {"name": f"{MARK}-{len(things)}", "access_rules": [rule]}}
     path = f"/identity/v3/users/{user}/application_credentials"
     made = await cloud.must("POST", path, body, who="alice")
+    trust = {
+        "trustor_user_id": user,
+        "trustee_user_id": cloud.users["rita"],
+        "project_id": cloud.projects["alpha"],
+        "impersonation": False,
+        "roles": [{"name": "reader"}],
+    }
+    lent = await cloud.must("POST", "/identity/v3/OS-TRUST/trusts", {"trust": trust}, who="alice")
+    things["identity:trusts"] = lent["trust"]["id"]
     things["identity:application_credentials"] = made["application_credential"]["id"]
     things["identity:access_rules"] = made["application_credential"]["access_rules"][0]["id"]
 

@@ -223,6 +223,20 @@ IDENTITY: Final[dict[str, Sample]] = {
             }
         }
     ),
+    "POST /v3/OS-TRUST/trusts": lambda things: {
+        "trust": {
+            "trustor_user_id": things["identity:users"],
+            "trustee_user_id": things["identity:users"],
+            "project_id": things["identity:projects"],
+            "impersonation": False,
+            "roles": [{"name": "reader"}],
+            "expires_at": "2100-01-01T00:00:00Z",
+            "remaining_uses": None,
+            "allow_redelegation": True,
+            "redelegation_count": 1,
+            "x": "y",
+        }
+    },
     "POST /v3/ec2tokens": lambda things: {
         "credentials": {
             "access": things["identity:OS-EC2"],
