@@ -23,7 +23,7 @@ from process.metrics import Reading
 from process.run import Part
 from process.settings import SettingsError
 from process.signed_url import signed_query
-from protocol.agent import RebootGuest, RescueGuest, SpawnGuest, StartGuest
+from protocol.agent import CacheImage, RebootGuest, RescueGuest, SpawnGuest, StartGuest
 from protocol.guest import GuestImage
 from protocol.host import HostView
 from protocol.ids import ident_of
@@ -43,7 +43,7 @@ def seal_with(key: str, base_url: str) -> Seal:
     secret = bytes.fromhex(key)
 
     def seal(to: str, message: Message, now: float) -> Message:
-        if isinstance(message, RescueGuest):
+        if isinstance(message, RescueGuest | CacheImage):
             return replace(message, image=signed(message.image, to, message.generation, now))
         if not isinstance(message, SpawnGuest | StartGuest | RebootGuest) or message.spec.image is None:
             return message
@@ -203,6 +203,8 @@ def _agent_readings(hostname: str, figures: dict[str, Any]) -> Iterable[Reading]
     for name, value in figures.items():
         if isinstance(value, int | float):
             yield f"starling_agent_{name}", f"Agent: {name.replace('_', ' ')}", {"host": hostname}, value
+    for name, value in figures["driver"].items():
+        yield f"starling_agent_{name}", f"Driver: {name.replace('_', ' ')}", {"host": hostname}, value
     for (kind, outcome), count in figures["commands"].items():
         labels = {"host": hostname, "command": kind, "outcome": outcome}
         yield "starling_agent_commands_total", "Commands carried out", labels, count

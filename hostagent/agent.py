@@ -28,6 +28,7 @@ from hostagent.lease import Lease
 from hostagent.orders import UNASKED, Order, Verdict, failed, judge, perform, seen
 from hostagent.outbox import Outbox
 from hostagent.presence import Presence
+from hostagent.warming import Warmer
 from process.clock import Clock
 from protocol.agent import (
     DestroyGuest,
@@ -73,7 +74,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class AgentMetrics(Struct, frozen=True, kw_only=True):
-    """One look at the agent's figures. ``commands`` counts by (kind, outcome) since the start."""
+    """One look at the agent's figures. ``commands`` counts by (kind, outcome) since the start.
+
+    ``driver`` holds what the driver counts of its own, by name.
+    """
 
     commands: dict[tuple[str, str], int]
     unreadable: int
@@ -86,6 +90,7 @@ class AgentMetrics(Struct, frozen=True, kw_only=True):
     journal_syncs: int
     lease_remaining_s: float
     clock_offset_s: float
+    driver: dict[str, float]
 
 
 class Agent:
@@ -133,7 +138,8 @@ class Agent:
             log=self._log,
         )
         self._console = ConsoleReader(driver, journal, self._outbox, self._log)
-        self._intake = Intake(host=host, bus=bus, lease=self.lease, console=self._console, log=self._log)
+        self._warmer = Warmer(driver, self._log)
+        self._intake = Intake(host, bus, self.lease, self._console, self._warmer, self._log)
         self._places = asyncio.Semaphore(settings.operations_max)
         self._patient_places = asyncio.Semaphore(settings.patient_operations_max)
         self._desks: dict[str, Desk] = {}
@@ -160,6 +166,7 @@ class Agent:
             ),
             asyncio.create_task(self._sweep_tombstones(), name="tombstones"),
             asyncio.create_task(self._take_in(), name="intake"),
+            asyncio.create_task(self._warmer.run(self._driver_ready), name="warmer"),
             asyncio.create_task(self._fail_when_broken(), name="broken"),
         ]
         self._log.info("agent.started", journal_entries=len(self._journal.entries()))
@@ -200,6 +207,7 @@ class Agent:
             journal_syncs=self._journal.syncs,
             lease_remaining_s=self.lease.remaining(),
             clock_offset_s=self.lease.clock_offset_s,
+            driver=self._driver.figures(),
         )
 
     async def _close(self, loops: list[asyncio.Task[None]]) -> None:

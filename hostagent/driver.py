@@ -128,6 +128,14 @@ class Driver(Protocol):
         """Remove guest, disks, config drive and logs. On delete; succeeds when nothing is there."""
         ...
 
+    async def cache_image(self, image: GuestImage, progress: Progress) -> None:
+        """Have the image ready before a guest needs it; nothing happens when it is cached."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """What it counts of its own, by name, for the operator's metrics: its image cache."""
+        ...
+
     async def console_log(self, instance: str, bytes_max: int) -> bytes:
         """The last ``bytes_max`` bytes that the guest wrote on its serial console."""
         ...

@@ -1,8 +1,9 @@
 """The host's image cache: each image is downloaded once and shared as a backing file.
 
 A file under its final name is complete, verified and durable; anything else is removed at the next
-start. The cache knows images by id and checksum; it does not know which guests use them (the driver
-says so when it evicts), and it opens no image: what a format may contain is the driver's ``check``.
+start. What is there survives restarts of the agent. The cache knows images by id and checksum; it does
+not know which guests use them (the driver says so when it evicts), and it opens no image: what a format
+may contain is the driver's ``check``.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ from process.clock import Clock
 from protocol.guest import GuestImage
 
 CHUNK_BYTES: Final = 1 << 20
+RESUMES_MAX: Final = 5
+"""How often in a row a broken connection is made again without a single byte more."""
 PROGRESS_BYTES: Final = 16 << 20
 """A download says how far it is each time it has passed another so many bytes."""
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -41,7 +44,7 @@ Check = Callable[[Path, GuestImage], Awaitable[None]]
 class ImageLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes in bytes, times in seconds.
 
-    ``unused_s``: an image that no guest uses is evicted after so long. ``grace_s``: never sooner than
+    ``unused_s``: an image that no guest has used for so long is evicted. ``grace_s``: never sooner than
     this, however short of room. ``free_bytes_min`` stays free on the file system.
     """
 
@@ -63,8 +66,23 @@ class Fetch(Protocol):
         ...
 
 
+class ImageFigures(Struct, kw_only=True):
+    """What the cache counts since the agent's start; ``images_cached`` and its bytes: what is there now."""
+
+    image_hits: int = 0
+    image_misses: int = 0
+    image_failures: int = 0
+    image_bytes_fetched: int = 0
+    images_evicted: int = 0
+    images_cached: int = 0
+    images_cached_bytes: int = 0
+
+
 class HttpFetch:
-    """Reads signed URLs. Follows no redirect: the signer names the place itself."""
+    """Reads signed URLs. Follows no redirect: the signer names the place itself.
+
+    A connection that breaks is made again, from where it broke.
+    """
 
     def __init__(self, limits: ImageLimits) -> None:
         self._timeout = aiohttp.ClientTimeout(
@@ -72,19 +90,33 @@ class HttpFetch:
         )
 
     async def __call__(self, url: str) -> AsyncIterator[bytes]:
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False) as session,
-                session.get(url, allow_redirects=False) as response,
-            ):
-                if response.status != HTTPStatus.OK:
-                    raise DriverError(
-                        "image_unavailable", f"The image store answered with status {response.status}."
-                    )
-                async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-                    yield chunk
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise DriverError("image_unavailable", "The image store cannot be reached.") from error
+        done = resumes = 0
+        async with aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False) as session:
+            while True:
+                try:
+                    async for chunk in self._from(session, url, done):
+                        done += len(chunk)
+                        resumes = 0
+                        yield chunk
+                except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                    resumes += 1
+                    if not done or resumes > RESUMES_MAX:
+                        raise DriverError(
+                            "image_unavailable", "The image store cannot be reached."
+                        ) from error
+                else:
+                    return
+
+    async def _from(self, session: aiohttp.ClientSession, url: str, done: int) -> AsyncIterator[bytes]:
+        """The body from byte ``done`` on."""
+        headers = {"Range": f"bytes={done}-"} if done else {}
+        async with session.get(url, headers=headers, allow_redirects=False) as response:
+            if response.status != (HTTPStatus.PARTIAL_CONTENT if done else HTTPStatus.OK):
+                raise DriverError(
+                    "image_unavailable", f"The image store answered with status {response.status}."
+                )
+            async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                yield chunk
 
 
 class ImageCache:
@@ -100,6 +132,7 @@ class ImageCache:
         self._check = check
         self._locks = NamedLocks()
         self._downloads = asyncio.Semaphore(limits.downloads_at_once)
+        self.figures = ImageFigures()
 
     async def open(self) -> None:
         """Make the folder, or find what an earlier run has left and remove what it did not finish."""
@@ -109,6 +142,11 @@ class ImageCache:
         self._folder.mkdir(parents=True, exist_ok=True)
         for partial in self._folder.glob(f"*{_PART}"):
             partial.unlink(missing_ok=True)
+        self._count()
+
+    def _count(self) -> None:
+        sizes = [path.stat().st_size for path in self._by_age()]
+        self.figures.images_cached, self.figures.images_cached_bytes = len(sizes), sum(sizes)
 
     async def path_of(self, image: GuestImage, progress: Progress) -> Path:
         """The image's file, downloaded first unless it is here.
@@ -121,12 +159,32 @@ class ImageCache:
             raise DriverError("image_too_large", "The image is larger than this host accepts.")
         path = self._folder / name
         async with self._locks.hold(name):
-            if not path.exists():
-                async with self._downloads:
-                    await self._download(image, path, progress)
-            now = self._clock.now()
-            os.utime(path, (now, now))
+            if await in_thread(None, self._is_there, path, image.size_bytes):
+                self.figures.image_hits += 1
+            else:
+                await self._fetch_counted(image, path, progress)
+            await in_thread(None, self._use, path)
             return path
+
+    def _is_there(self, path: Path, size_bytes: int) -> bool:
+        """Whether the file is whole. One that is not is replaced; who has it open keeps the old one."""
+        return path.exists() and path.stat().st_size == size_bytes
+
+    def _use(self, path: Path) -> None:
+        """Count the image's age from now."""
+        now = self._clock.now()
+        os.utime(path, (now, now))
+
+    async def _fetch_counted(self, image: GuestImage, path: Path, progress: Progress) -> None:
+        figures = self.figures
+        figures.image_misses += 1
+        try:
+            async with self._downloads:
+                await self._download(image, path, progress)
+        except DriverError:
+            figures.image_failures += 1
+            raise
+        await in_thread(None, self._count)
 
     async def evict(self, in_use: set[str]) -> list[str]:
         """Remove images that no guest uses (``in_use`` holds ids) and that are old or in the way.
@@ -137,14 +195,19 @@ class ImageCache:
         excess = await in_thread(None, self._excess)
         for path in await in_thread(None, self._by_age):
             match = _NAME.fullmatch(path.name)
-            if match is None or match[1] in in_use or self._locks.held(path.name):
+            if match is None or self._locks.held(path.name):
                 continue
             async with self._locks.hold(path.name):
+                if match[1] in in_use:
+                    await in_thread(None, self._use, path)
+                    continue
                 size, age_s = _size_and_age(path, self._clock.now())
                 if age_s > self._limits.unused_s or (excess > 0 and age_s > self._limits.grace_s):
                     await in_thread(None, path.unlink)
                     removed.append(match[1])
                     excess -= size
+        self.figures.images_evicted += len(removed)
+        await in_thread(None, self._count)
         return removed
 
     def _by_age(self) -> list[Path]:
@@ -184,6 +247,7 @@ class ImageCache:
             if done > image.size_bytes:
                 raise DriverError("image_corrupt", "The image is longer than its record says.")
             await in_thread(None, _append, file, digest.update, chunk)
+            self.figures.image_bytes_fetched += len(chunk)
             if before // PROGRESS_BYTES != done // PROGRESS_BYTES:
                 progress("image", done, image.size_bytes)
         if done != image.size_bytes or digest.hexdigest() != image.sha512:

@@ -17,7 +17,8 @@ from bus.topology import host as host_queue
 from hostagent.console import ConsoleReader
 from hostagent.lease import Lease
 from hostagent.orders import Order
-from protocol.agent import GuestCommand, HeartbeatHeard, ReadGuestConsole
+from hostagent.warming import Warmer
+from protocol.agent import CacheImage, GuestCommand, HeartbeatHeard, ReadGuestConsole
 from protocol.codec import decode_bundle, decode_message
 from protocol.ids import HostId, address
 from protocol.message import Envelope
@@ -33,13 +34,20 @@ class Intake:
     """The reading end of one agent."""
 
     def __init__(
-        self, *, host: HostId, bus: Bus, lease: Lease, console: ConsoleReader, log: FilteringBoundLogger
+        self,
+        host: HostId,
+        bus: Bus,
+        lease: Lease,
+        console: ConsoleReader,
+        warmer: Warmer,
+        log: FilteringBoundLogger,
     ) -> None:
         self._host = host
         self._address = address("agent", host)
         self._bus = bus
         self._lease = lease
         self._console = console
+        self._warmer = warmer
         self._log = log
         self._wake = asyncio.Event()
         self._stopping = False
@@ -109,6 +117,8 @@ class Intake:
                 self._lease.heard(message.sent_at, message.heard_at)
             case ReadGuestConsole():
                 self._console.begin(message, envelope.trace)
+            case CacheImage():
+                self._warmer.take(message.image)
             case _:
                 self._drop("message.unexpected", kind=kind)
         return None

@@ -48,8 +48,22 @@ def load_plugin(group: str, own: Mapping[str, str], name: str, *, what: str) -> 
 
 
 def checked_options(options: Mapping[str, Any], settings: type[S], *, what: str) -> S:
-    """The options as the driver's own Struct. Raises DriverOptionsError, which shows no value."""
+    """The options as the driver's own Struct; ``a.b`` is member ``b`` of the table ``a``.
+
+    Raises DriverOptionsError, which shows no value.
+    """
     try:
-        return msgspec.convert(options, settings, strict=False)
+        return msgspec.convert(_nested(options), settings, strict=False)
     except msgspec.ValidationError as error:
         raise DriverOptionsError(f"The {what}'s options are not valid: {error}.") from error
+
+
+def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in options.items():
+        table, dot, member = name.partition(".")
+        if dot and isinstance(nested.setdefault(table, {}), dict):
+            nested[table][member] = value
+        else:
+            nested[name] = value
+    return nested

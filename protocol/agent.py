@@ -99,6 +99,16 @@ class ForgetGuest(GuestCommand, frozen=True, tag="instance.forget_guest"):
     """Purge the tombstone: the controller has recorded the deletion. Not answered."""
 
 
+class CacheImage(Message, frozen=True, tag="hostactor.cache_image"):
+    """Download the image now, unless it is cached, when nothing more urgent is to be done. Not answered.
+
+    ``generation`` is what its URL is signed for: not that of a guest, so it is 0.
+    """
+
+    image: GuestImage
+    generation: int = 0
+
+
 class ReadGuestConsole(Message, frozen=True, tag="instance.read_guest_console"):
     """Read the end of the serial console's log for ``reply_to``. Answered by GuestConsole."""
 

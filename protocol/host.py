@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from protocol.command import Command
-from protocol.guest import HostInventory, PowerState
+from protocol.guest import GuestImage, HostInventory, PowerState
 from protocol.message import Message
 
 
@@ -44,6 +44,15 @@ class SetHostAggregates(Command, frozen=True, tag="gateway.set_host_aggregates")
     """These are all the aggregates the host is in. Refused when that moved an instance to another zone."""
 
     aggregates: tuple[HostAggregate, ...]
+
+
+class CacheImages(Command, frozen=True, tag="gateway.cache_images"):
+    """Have the host download these images before a server needs them. Their URLs are empty here.
+
+    Accepted: the agent is asked once. It is a hint; an image that is not there comes with the first server.
+    """
+
+    images: tuple[GuestImage, ...]
 
 
 class RemoveHost(Command, frozen=True, tag="operator.remove_host"):

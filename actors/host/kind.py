@@ -7,13 +7,29 @@ import msgspec
 from actors.host.ledger import free, free_last, grant, has_room, keep, refuse, was_drained
 from actors.host.model import DOWN, ENROLLING, FENCED, REMOVED, SUSPECT, UP, Host, summary, tell, view
 from actors.host.report import fall, fresh, hear, ignore, suspect, take_report, tell_again
-from actors.host.service import fence, remove, set_aggregates, set_service, taken_back, unfence, vouched_down
+from actors.host.service import (
+    cache_images,
+    fence,
+    remove,
+    set_aggregates,
+    set_service,
+    taken_back,
+    unfence,
+    vouched_down,
+)
 from actors.machine import ANY, Kind, on
 from actors.turn import Heard, Step
 from protocol.agent import Heartbeat, HostReport
 from protocol.command import Command, Tick
 from protocol.errors import Refused
-from protocol.host import EnrolHost, RemoveHost, SetHostAggregates, SetHostService, TellAgain
+from protocol.host import (
+    CacheImages,
+    EnrolHost,
+    RemoveHost,
+    SetHostAggregates,
+    SetHostService,
+    TellAgain,
+)
 from protocol.ids import ident_of, kind_of
 from protocol.instance import ClaimHost, ClaimStands, ReleaseHost
 
@@ -87,6 +103,7 @@ LIFE = (
     on(FENCED,   SetHostService, unfence,     SUSPECT, when=taken_back, log="service"),
     on(ANY,      SetHostService, set_service, ANY,     log="service"),
     on(ANY,      SetHostAggregates, set_aggregates, ANY, log="aggregates"),
+    on(UP,       CacheImages,    cache_images, UP,     log="cache_images"),
     on(ANY,      RemoveHost,     remove,      REMOVED, log="remove"),
 )
 # fmt: on

@@ -1,8 +1,13 @@
-"""What operators do with a host: use it for something else, vouch that it is down, remove it."""
+"""What operators do with a host: use it for something else, vouch that it is down, remove it.
+
+What is only passed on to the agent changes nothing here.
+"""
 
 from actors.host.model import DOWN_S, FENCED, REMOVED, SUSPECT, Host, tell, zone_of
-from actors.turn import Refusal, Step
-from protocol.host import RemoveHost, SetHostAggregates, SetHostService
+from actors.turn import Refusal, Send, Step
+from protocol.agent import CacheImage
+from protocol.host import CacheImages, RemoveHost, SetHostAggregates, SetHostService
+from protocol.ids import address
 
 
 def set_service(host: Host, wish: SetHostService) -> Step[Host]:
@@ -36,6 +41,11 @@ def unfence(host: Host, wish: SetHostService) -> Step[Host]:
     host, _ = set_service(host, wish)
     host = host.but(alarm_at=max(host.heard_at + DOWN_S, host.updated_at))
     return host, [tell(host.but(life=SUSPECT))]
+
+
+def cache_images(host: Host, wish: CacheImages) -> Step[Host]:
+    agent = address("agent", host.id)
+    return host, [Send(agent, CacheImage(image=image)) for image in wish.images]
 
 
 def vouched_down(_: Host, wish: SetHostService) -> bool:

@@ -71,6 +71,7 @@ class World:
         self.content = MemoryContent()
         self.script = FaultScript()
         self.settings = AgentSettings()
+        self.simulated = SimulatedSettings(hostname="h1", jitter=0.0)
         self.wrap: Callable[[SimulatedDriver], Any] = lambda driver: driver
         self.logged: list[EventDict] = []
         self.facts: list[tuple[Envelope, Message]] = []
@@ -81,6 +82,7 @@ class World:
         self.task: asyncio.Task[None] | None = None
         self._mailboxes: list[MemoryMailbox] = []
         self._wake = asyncio.Event()
+        self._passed = 0.0
 
     async def begin(self) -> None:
         """Declare the queues and listen as the controller does."""
@@ -91,8 +93,7 @@ class World:
     def start_agent(self) -> Agent:
         """A new run of the agent on the same host."""
         self.agents += 1
-        simulated = SimulatedSettings(hostname="h1", jitter=0.0)
-        driver = SimulatedDriver(simulated, self.clock, hypervisor=self.hypervisor, faults=self.script)
+        driver = SimulatedDriver(self.simulated, self.clock, hypervisor=self.hypervisor, faults=self.script)
         self.driver = driver
         self.bus = MemoryBus(self.broker, name=f"agent-{self.agents}", host=HOST)
         self.agent = Agent(
@@ -125,6 +126,12 @@ class World:
         ]
         bundle = Bundle([Stretch(-1, 0, 0, envelopes)])
         await self.controller.publish([Parcel(topology.host(HOST).name, encode_bundle(bundle))])
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the world go on for so long; fails when the story has become too long."""
+        self._passed += seconds
+        assert self._passed < STORY_S
+        await asyncio.sleep(seconds)
 
     def hear(self) -> list[tuple[Envelope, Message]]:
         """Take what the agent said since the last time, and keep it in ``facts``."""

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from hostagent import images
 from hostagent.driver import DriverError
-from hostagent.images import HttpFetch, ImageCache, ImageLimits
+from hostagent.images import HttpFetch, ImageCache, ImageFigures, ImageLimits
 from protocol.guest import GuestImage
 from tests.hostagent.drivers.specs import ManualClock, quiet
 
@@ -198,3 +199,93 @@ async def test_http_streams_and_refuses_what_is_not_ok(tmp_path: Path) -> None:
         assert path.read_bytes() == DATA
     with pytest.raises(DriverError, match="cannot be reached"):
         await cache.path_of(_image(SECOND, url=url), quiet)
+
+
+async def test_use_counts_as_long_as_a_guest_is_made_of_the_image(tmp_path: Path) -> None:
+    clock = ManualClock()
+    cache = await _cache(tmp_path, _Store(), clock, unused_s=100.0)
+    await cache.path_of(_image(), quiet)
+    clock.time += 1000
+    assert await cache.evict({IDENT}) == []
+    clock.time += 50
+    assert await cache.evict(set()) == []
+    clock.time += 100
+    assert await cache.evict(set()) == [IDENT]
+
+
+async def test_a_file_that_was_cut_is_fetched_again(tmp_path: Path) -> None:
+    store = _Store()
+    cache = await _cache(tmp_path, store)
+    path = await cache.path_of(_image(), quiet)
+    os.truncate(path, 100)
+    assert (await cache.path_of(_image(), quiet)).read_bytes() == DATA
+    assert store.asked == 2
+
+
+async def test_figures_tell_of_hits_misses_and_what_is_there(tmp_path: Path) -> None:
+    clock = ManualClock()
+    cache = await _cache(tmp_path, _Store(), clock, unused_s=100.0)
+    for ident in (IDENT, SECOND, SECOND):
+        await cache.path_of(_image(ident), quiet)
+    with pytest.raises(DriverError):
+        await cache.path_of(_image(IDENT, b"other"), quiet)
+    clock.time += 101
+    await cache.evict({SECOND})
+    assert cache.figures == ImageFigures(
+        image_hits=1,
+        image_misses=3,
+        image_failures=1,
+        image_bytes_fetched=2 * len(DATA),
+        images_evicted=1,
+        images_cached=1,
+        images_cached_bytes=len(DATA),
+    )
+    again = await _cache(tmp_path, _Store())
+    assert (again.figures.images_cached, again.figures.images_cached_bytes) == (1, len(DATA))
+
+
+class _Breaking:
+    """A server that breaks off after each ``piece`` bytes, and after ``broken`` bytes says nothing more."""
+
+    def __init__(self, piece: int, broken: int = len(DATA)) -> None:
+        self.piece, self.broken = piece, broken
+        self.asked: list[int] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        start = request.http_range.start or 0
+        self.asked.append(start)
+        response = web.StreamResponse(status=206 if start else 200)
+        response.content_length = len(DATA) - start
+        await response.prepare(request)
+        stop = min(start + self.piece, self.broken)
+        if start < stop:
+            await response.write(DATA[start:stop])
+        if stop < len(DATA) and request.transport is not None:
+            request.transport.close()
+        return response
+
+
+async def _fetched(handler: _Breaking, folder: Path) -> Path:
+    app = web.Application()
+    app.router.add_get("/x", handler.answer)
+    async with TestServer(app) as server:
+        limits = ImageLimits(free_bytes_min=0)
+        cache = ImageCache(folder, HttpFetch(limits), limits, ManualClock())
+        await cache.open()
+        return await cache.path_of(_image(url=str(server.make_url("/x"))), quiet)
+
+
+async def test_a_download_goes_on_where_its_connection_broke(tmp_path: Path) -> None:
+    handler = _Breaking(1 << 20)
+    assert (await _fetched(handler, tmp_path)).read_bytes() == DATA
+    assert len(handler.asked) > 2
+    assert handler.asked == sorted(set(handler.asked)), "each time from further on"
+
+
+async def test_a_server_that_gives_no_more_is_given_up(tmp_path: Path) -> None:
+    handler = _Breaking(1 << 20, broken=1 << 20)
+    with pytest.raises(DriverError) as refused:
+        await _fetched(handler, tmp_path)
+    assert refused.value.code == "image_unavailable"
+    assert handler.asked[-images.RESUMES_MAX :] == [handler.asked[-1]] * images.RESUMES_MAX
+    assert list(tmp_path.iterdir()) == []

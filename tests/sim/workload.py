@@ -15,7 +15,7 @@ from gateway.commands import Unavailable
 from protocol.command import Accepted, Caller, Command
 from protocol.errors import Refused
 from protocol.guest import GuestImage
-from protocol.host import HostDuty, RemoveHost, SetHostService
+from protocol.host import CacheImages, HostDuty, RemoveHost, SetHostService
 from protocol.ids import address, derived
 from protocol.instance import (
     CreateInstance,
@@ -131,6 +131,7 @@ class Tenants:
         self.calls: list[Call] = []
         self.instances: list[str] = []
         self._chance = world.stream("tenants")
+        self._warming = world.stream("warming")
         self._running: set[asyncio.Task[None]] = set()
 
     async def work(self, over_s: float) -> None:
@@ -167,13 +168,15 @@ class Tenants:
             self._do(instance, self._kind_for(instance))
 
     def _operate(self) -> None:
-        """An operator drains a host or puts it back, fences it or takes that back, rarely removes one."""
+        """An operator drains a host or puts it back, fences it, warms its cache; rarely removes one."""
         chance, agents = self._chance, self.world.agents
         host = chance.choice(agents).host
         by = Caller(user="operator", project="operators", request="req-2", admin=True)
         wish: Command = SetHostService(by=by, duty=chance.choice(DUTIES), forced_down=chance.choice(FENCES))
         if chance.random() < 0.1 and host == agents[-1].host:
             wish = RemoveHost(by=by)
+        elif self._warming.random() < 0.2:
+            wish = CacheImages(by=by, images=(IMAGE,))
         self._ask(address("host", host), wish, self._operation(), address("host", host))
 
     def _kind_for(self, instance: str) -> type[Command]:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from hostagent.config_drive import config_drive
@@ -268,6 +269,12 @@ class LibvirtDriver:
             bridge=self._settings.bridge,
             tb_cache_mib=TB_CACHE_MIB,
         )
+
+    async def cache_image(self, image: GuestImage, progress: Progress) -> None:
+        await self._image(image, progress)
+
+    def figures(self) -> dict[str, float]:
+        return msgspec.structs.asdict(self._images.figures)
 
     async def _make_disk(self, spec: GuestSpec, folder: GuestFolder, progress: Progress) -> None:
         if spec.image is None:

@@ -143,7 +143,8 @@ def images_in_use(instances: Path) -> set[str] | None:
     notes = [folder.note() for folder in folders(instances)]
     if None in notes:
         return None
-    return {image for note in notes if note is not None for image in (note.image, note.rescue_image)}
+    named = {image for note in notes if note is not None for image in (note.image, note.rescue_image)}
+    return named - {""}
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -46,6 +46,7 @@ class SimulatedDriver:
         self._faults = faults or NoFaults()
         self._locks = NamedLocks()
         self._events = EventStream()
+        self._hits = self._misses = 0
 
     async def open(self) -> None:
         self._events.close()
@@ -191,6 +192,18 @@ class SimulatedDriver:
                 await self._take("destroy")
                 self.host.remove(instance)
 
+    async def cache_image(self, image: GuestImage, progress: Progress) -> None:
+        async with self._verb("fetch", ""):
+            await self._fetch(image, progress)
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "image_hits": self._hits,
+            "image_misses": self._misses,
+            "images_evicted": self.host.images_evicted,
+            "images_cached": len(self.host.images),
+        }
+
     async def console_log(self, instance: str, bytes_max: int) -> bytes:
         async with self._verb("console_log", instance):
             await self._take("console_log")
@@ -235,11 +248,15 @@ class SimulatedDriver:
             self.host.power_on(spec.instance)
 
     async def _fetch(self, image: GuestImage | None, progress: Progress) -> None:
-        if image is None or image.image in self.host.images:
+        if image is None:
             return
+        if self.host.has_image(image.image):
+            self._hits += 1
+            return
+        self._misses += 1
         progress("image", 0, image.size_bytes)
         await self._take("fetch", image.size_bytes / _GIB)
-        self.host.images.add(image.image)
+        self.host.cache_image(image.image)
         progress("image", image.size_bytes, image.size_bytes)
 
     async def _ask_by_acpi(self, guest: SimulatedGuest, verb: Verb, timeout_s: float) -> bool:

@@ -23,7 +23,9 @@ class SimulatedHost:
 
     def __init__(self, settings: SimulatedSettings, clock: Clock, file: GuestFile | None = None) -> None:
         self.settings = settings
-        self.images: set[str] = set()
+        self.images: dict[str, None] = {}
+        """Ids of the cached images, the longest unused first."""
+        self.images_evicted = 0
         self._clock = clock
         self._file = file
         self._guests: dict[str, SimulatedGuest] = {} if file is None else file.guests
@@ -87,6 +89,23 @@ class SimulatedHost:
         guest.rescue_image = rescue_image
         self._keep(guest)
         return guest
+
+    def has_image(self, image: str) -> bool:
+        """Whether the image is cached; asking for it is using it."""
+        if image not in self.images:
+            return False
+        self.images[image] = self.images.pop(image)
+        return True
+
+    def cache_image(self, image: str) -> None:
+        """Keep the image; what is too much goes, unless a guest is made of it."""
+        self.images[image] = None
+        in_use = {image, *(guest.rescue_image for guest in self._guests.values())}
+        in_use |= {guest.spec.image.image for guest in self._guests.values() if guest.spec.image}
+        spare = [other for other in self.images if other not in in_use]
+        for other in spare[: max(0, len(self.images) - self.settings.images_max)]:
+            del self.images[other]
+            self.images_evicted += 1
 
     def power_on(self, instance: str) -> None:
         """Start a guest that is off, or go on from its saved memory.

@@ -48,6 +48,7 @@ SECONDS: Final[dict[Verb, float]] = {
 class SimulatedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One simulated host. ``latency_factor`` scales every wait; at 0 no verb waits at all.
 
+    ``images_max`` images are cached, the longest unused going first, and never one that a guest is made of.
     ``jitter`` is the fraction by which a wait may be longer or shorter, 0 ≤ jitter < 1.
     """
 
@@ -57,5 +58,6 @@ class SimulatedSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     disk_gib: int = 1_000
     cpu_model: str = "qemu64"
     host_ip: str = "127.0.0.1"
+    images_max: int = 1_000
     latency_factor: float = 1.0
     jitter: float = 0.3

@@ -24,12 +24,13 @@ from actors.host.model import (
     view,
 )
 from actors.turn import Heard, due_at
-from protocol.agent import Heartbeat, HeartbeatHeard, HostReport
+from protocol.agent import CacheImage, Heartbeat, HeartbeatHeard, HostReport
 from protocol.command import Tick
 from protocol.errors import Refused
 from protocol.group import SeatLeft
-from protocol.guest import GuestState, PowerState
+from protocol.guest import GuestImage, GuestState, PowerState
 from protocol.host import (
+    CacheImages,
     ClaimRefused,
     ConfirmClaim,
     EnrolHost,
@@ -100,6 +101,13 @@ def service(**changes: Any) -> SetHostService:
     return SetHostService(by=ADMIN, **changes)
 
 
+CACHE = CacheImages(
+    by=ADMIN,
+    images=tuple(
+        GuestImage(image=f"image-{n}", url="", sha512="0" * 128, size_bytes=1, disk_format="raw")
+        for n in (1, 2)
+    ),
+)
 NEW = reach(HOST, None, heard(ENROL), ident=HOST_ID)
 READY = reach(HOST, NEW, report())
 CLAIMED = reach(HOST, READY, claim())
@@ -140,6 +148,7 @@ CASES: tuple[LifeCase[Host], ...] = (
     LifeCase(
         "aggregates", READY, SetHostAggregates(by=ADMIN, aggregates=()), UP, (HostChanged,), "aggregates"
     ),
+    LifeCase("cache images", READY, CACHE, UP, (CacheImage, CacheImage), "cache_images"),
     LifeCase("removed", READY, RemoveHost(by=ADMIN), REMOVED, (HostChanged,), "remove", {"alarm_at": None}),
     LifeCase("a heartbeat of one removed", GONE, beat(), REMOVED),
     LifeCase("a report of one removed", GONE, report(sequence=2), REMOVED),
@@ -398,6 +407,16 @@ def test_a_host_with_instances_is_drained_first() -> None:
     assert (draining.duty, draining.claims) == ("maintenance", {}), "it takes no new ones"
     later = reach(HOST, DRAINING, give_back(generation=0))
     assert later.duty == "draining", "an older release frees nothing"
+
+
+def test_only_a_host_that_is_up_is_asked_to_cache_images() -> None:
+    decision = turn(HOST, READY, heard(CACHE))
+    asked = [send.message for send in decision.sends if isinstance(send.message, CacheImage)]
+    assert [one.image.image for one in asked] == ["image-1", "image-2"]
+    for host in (NEW, QUIET, FENCED_HOST):
+        refused = answer_of(turn(HOST, host, heard(CACHE)))
+        assert isinstance(refused, Refused)
+        assert refused.code == "conflict"
 
 
 def test_a_fence_is_lifted_by_operators_alone() -> None:

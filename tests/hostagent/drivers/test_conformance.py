@@ -81,6 +81,18 @@ async def test_spawn_boots_once_and_is_found(harness: Harness, driver: Driver, g
     assert len(await driver.console_log(INSTANCE, 100)) == 100
 
 
+async def test_an_image_can_be_there_before_its_first_guest(
+    harness: Harness, driver: Driver, guest: GuestSpec
+) -> None:
+    assert guest.image is not None
+    for _ in range(2):
+        await driver.cache_image(guest.image, quiet)
+    await driver.spawn(guest, quiet)
+    figures = driver.figures()
+    assert (figures["image_misses"], figures["image_hits"]) == (1, 2)
+    assert (figures["images_cached"], figures["images_evicted"]) == (1, 0)
+
+
 async def test_pause_stops_the_heart_and_unpause_lets_it_go_on(
     harness: Harness, driver: Driver, guest: GuestSpec
 ) -> None:
