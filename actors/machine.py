@@ -16,6 +16,7 @@ settled state, running task, then the step's own arguments. A refusal changes no
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
@@ -92,8 +93,8 @@ class Operation(Struct, Generic[S], frozen=True, dict=True):
     deadlines: Mapping[str, float]
     accepts: frozenset[str]
     interrupts: frozenset[str]
-    guarded: bool = True
     action: str = ""
+    joins: frozenset[str] = frozenset()
 
     def row(self, while_: str | None, state: S, message: Message) -> Row[S] | None:
         """The first row that fits, or None."""
@@ -113,16 +114,16 @@ class Operation(Struct, Generic[S], frozen=True, dict=True):
 def operation(
     name: str,
     *rows: Row[S],
-    accepts: set[str] | frozenset[str],
+    accepts: AbstractSet[str],
     deadlines: Mapping[str, float],
-    interrupts: set[str] | frozenset[str] = frozenset(),
-    guarded: bool = True,
+    interrupts: AbstractSet[str] = frozenset(),
     action: str = "",
+    joins: AbstractSet[str] = frozenset(),
 ) -> Operation[S]:
     """A checked operation table. Raises ValueError when a state could hang or has no way in.
 
-    ``action`` is the name in the action log where it is not the table's own; ``guarded`` false lets
-    the command pass a lock.
+    ``action`` is the name in the action log where it is not the table's own; ``joins`` names operations
+    that, when one of them runs, do what the command wants: it is accepted and nothing begins.
     """
     begin = [row for row in rows if row.while_ is None]
     if len({row.hearing for row in begin}) != 1:
@@ -145,8 +146,8 @@ def operation(
         deadlines,
         frozenset(accepts),
         frozenset(interrupts),
-        guarded,
         action or name,
+        frozenset(joins),
     )
 
 
@@ -297,7 +298,7 @@ def _start(kind: Kind[S], table: Operation[S], state: S, heard: Heard, now: floa
     if settled not in table.accepts:
         raise _unfit(kind, table, state, "vm_state", settled)
     running = state.task
-    if running is not None and running.name == table.name and ANY in table.interrupts:
+    if running is not None and running.name in table.joins:
         return _answer(state, heard, Accepted())
     if running is not None and ANY not in table.interrupts and running.state not in table.interrupts:
         raise _unfit(kind, table, state, "task_state", running.state)

@@ -59,6 +59,7 @@ class Gateway:
                 token_lifetime_s=settings.token_lifetime_s,
                 trust_forwarded=settings.trust_forwarded,
                 password_rules=_password_rules(settings),
+                reclaim_instance_s=settings.reclaim_instance_s,
                 image_bytes_max=settings.image_size_max_gib << 30,
                 image_limits=ImageLimits(
                     size_total=settings.image_size_total_mib,

@@ -52,6 +52,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     """Believe X-Forwarded-*; switch off when clients reach the gateway without a proxy."""
     password_rules: PasswordRules = PasswordRules()
     command_timeout_s: float = 10.0
+    reclaim_instance_s: float = 0.0
+    """How long a deleted server can be restored; 0: not at all."""
     image_bytes_max: int = 1 << 40
     """The largest image that may be uploaded."""
     image_limits: ImageLimits = ImageLimits()

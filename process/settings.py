@@ -87,6 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lockout_s: float = 1800.0
     login_failures_per_minute_user: int = 120
     login_failures_per_minute_address: int = 1200
+    reclaim_instance_s: float = 0.0
     metrics_port: int = 0
 
     def __repr__(self) -> str:
@@ -198,6 +199,7 @@ def _check_limits(settings: Settings, sources: Mapping[str, str]) -> None:
         ("user_inactive_days_max", 0, 3650),
         ("lockout_failures_max", 0, 1000),
         ("lockout_s", 0.0, 365 * 86_400.0),
+        ("reclaim_instance_s", 0.0, 365 * 86_400.0),
         ("login_failures_per_minute_user", 0, 1_000_000),
         ("login_failures_per_minute_address", 0, 1_000_000),
     ):

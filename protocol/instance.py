@@ -139,6 +139,22 @@ class UnrescueInstance(Command, frozen=True, tag="gateway.unrescue_instance"):
     """Boot from the instance's own disk again."""
 
 
+class SoftDeleteInstance(Command, frozen=True, tag="gateway.soft_delete_instance"):
+    """Power off and put aside; after ``keep_s`` seconds it is deleted unless restored before."""
+
+    keep_s: float
+
+
+class RestoreInstance(Command, frozen=True, tag="gateway.restore_instance"):
+    """Take back a soft deletion."""
+
+
+class ResetInstance(Command, frozen=True, tag="gateway.reset_instance"):
+    """Drop what runs. ``active``: be what the hypervisor has; ``error``: declare it broken."""
+
+    state: Literal["active", "error"]
+
+
 class UpdateInstance(Command, frozen=True, tag="gateway.update_instance"):
     """Change what has no effect on the guest. ``None``: leave as it is.
 

@@ -45,12 +45,14 @@ class Sort(Struct, frozen=True):
 class ServerQuery(Struct, frozen=True, kw_only=True):
     """Which servers. ``gone``: False the living, True the deleted, None both.
 
+    ``soft_deleted``: also the living that were put aside, unless ``exact`` says which states anyway.
     ``exact`` keys are of SERVER_EXACT, ``patterns`` of SERVER_PATTERNS; times are epoch seconds;
     ``hosts`` adds the host columns.
     """
 
     project: str | None = None
     gone: bool | None = False
+    soft_deleted: bool = False
     exact: Mapping[str, Sequence[str]] = {}
     patterns: Mapping[str, str] = {}
     ip: str | None = None
@@ -175,6 +177,8 @@ def _where(query: ServerQuery) -> _Where:
     where = _Where()
     if query.gone is not None:
         where.add("i.gone" if query.gone else "NOT i.gone")
+    if query.gone is False and not query.soft_deleted and "vm_state" not in query.exact:
+        where.add("i.vm_state <> 'soft-delete'")
     for name, values in query.exact.items():
         where.add(f"{SERVER_EXACT[name]} = ANY({{}}::text[])", list(values))
     for name, pattern in query.patterns.items():

@@ -11,6 +11,15 @@ from actors.instance.operations.look import as_seen
 from actors.instance.operations.pause import PAUSE, UNPAUSE
 from actors.instance.operations.reboot import REBOOT, REBOOT_HARD
 from actors.instance.operations.rescue import RESCUE, UNRESCUE
+from actors.instance.operations.reset import RESET
+from actors.instance.operations.soft_delete import (
+    RESTORE,
+    SOFT_DELETE,
+    is_aside,
+    is_busy_aside,
+    reclaim,
+    wait,
+)
 from actors.instance.operations.start import START
 from actors.instance.operations.stop import STOP
 from actors.instance.operations.suspend import RESUME, SUSPEND
@@ -18,7 +27,7 @@ from actors.instance.view import columns, summary
 from actors.machine import ANY, Kind, on
 from actors.turn import Heard, Refusal, Send, Step
 from protocol.agent import ConsoleRead, GuestConsole, GuestFact, GuestSeen, ReadGuestConsole
-from protocol.command import Command
+from protocol.command import Command, Tick
 from protocol.errors import Refused
 from protocol.group import SeatRefused
 from protocol.host import (
@@ -38,6 +47,8 @@ from protocol.instance import (
     LockInstance,
     ReadConsole,
     ReleaseHost,
+    ResetInstance,
+    SoftDeleteInstance,
     UnlockInstance,
     UpdateInstance,
 )
@@ -48,8 +59,15 @@ _SETTLED: Final = frozenset({V.ACTIVE, V.PAUSED, V.STOPPED, V.SUSPENDED})
 """Where metadata and tags may be changed."""
 _AS_SEEN: Final = _SETTLED | {V.RESCUED}
 """Where an idle instance is what the hypervisor says of its guest."""
-_UNLOCKED = (CreateInstance, LockInstance, UnlockInstance, ReadConsole, UpdateInstance)
-_NO_GUEST = (*_UNLOCKED[:3], UpdateInstance, DeleteInstance)
+_UNLOCKED = (CreateInstance, LockInstance, UnlockInstance, ReadConsole, UpdateInstance, ResetInstance)
+"""Commands that pass the lock."""
+_NO_GUEST = (
+    *(CreateInstance, LockInstance, UnlockInstance, UpdateInstance),
+    *(DeleteInstance, SoftDeleteInstance, ResetInstance),
+)
+"""Commands to an instance that need not be on a host."""
+_NEVER_RAN = (*_NO_GUEST[:5], ResetInstance, ReadConsole)
+"""Commands to an instance that need not ever have been launched."""
 
 
 def born(message: CreateInstance, ident: str, now: float) -> Instance:
@@ -72,9 +90,9 @@ def guard(vm: Instance, command: Command, _: Heard) -> Refused | None:
         return Refused(
             code="conflict", reason=f"Instance {vm.id} is locked", attribute="locked", value="true"
         )
-    if kind not in _NO_GUEST and vm.here is None:
+    if kind not in _NO_GUEST and not (vm.here and vm.here.spawned):
         return Refused(code="conflict", reason=f"Instance {vm.id} has no host", attribute="host", value="")
-    started = vm.launched_at is not None or kind in {*_NO_GUEST, ReadConsole}
+    started = vm.launched_at is not None or kind in _NEVER_RAN
     if not started and vm.task is None and vm.vm_state is V.ERROR:
         reason = f"Instance {vm.id} was never launched"
         return Refused(code="conflict", reason=reason, attribute="launched_at", value="None")
@@ -169,6 +187,17 @@ def elsewhere(vm: Instance, left: GuestUnclaimed) -> bool:
     return all((p.host, p.generation) != (left.host, left.generation) for p in vm.placements)
 
 
+def not_claimed(vm: Instance, refused: ClaimRefused) -> Step[Instance]:
+    """A claim that nothing waits for any more was not granted: the host holds nothing."""
+    kept = tuple(p for p in vm.placements if p.generation != refused.generation)
+    return vm.but(placements=kept), []
+
+
+def not_deleting(vm: Instance, _: Message) -> bool:
+    """A deletion waits for each of its releases itself."""
+    return vm.task is None or vm.task.name != DELETE.name
+
+
 _PLAIN: Final = ("name", "hostname", "access_ipv4", "access_ipv6", "disk_config", "metadata", "tags")
 
 
@@ -247,6 +276,9 @@ LIFE = (
     on(OPEN,   HostFound,       notice_report, ANY, when=idle, log="power_update"),
     on(OPEN,   GuestSeen,       ask_again,     ANY, when=busy, relay=True),
     on(OPEN,   HostFound,       ask_again,     ANY, when=busy, relay=True),
+    on(OPEN,   Tick,            reclaim,       ANY, when=is_aside, log="reclaim"),
+    on(OPEN,   Tick,            wait,          ANY, when=is_busy_aside),
+    on(OPEN,   ClaimRefused,    not_claimed,   ANY, when=not_deleting),
     on(ANY,    ConfirmClaim,    stands,        ANY, relay=True),
     on(ANY,    GuestUnclaimed,  disown,        ANY, when=elsewhere, relay=True),
 )
@@ -257,18 +289,8 @@ INSTANCE: Kind[Instance] = Kind(
     state=Instance,
     births={CreateInstance: born},
     operations=(
-        CREATE,
-        DELETE,
-        START,
-        STOP,
-        REBOOT,
-        REBOOT_HARD,
-        PAUSE,
-        UNPAUSE,
-        SUSPEND,
-        RESUME,
-        RESCUE,
-        UNRESCUE,
+        *(CREATE, DELETE, SOFT_DELETE, RESTORE, RESET),
+        *(START, STOP, REBOOT, REBOOT_HARD, PAUSE, UNPAUSE, SUSPEND, RESUME, RESCUE, UNRESCUE),
     ),
     life=LIFE,
     settled=lambda vm: vm.vm_state.value,

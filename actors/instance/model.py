@@ -31,6 +31,7 @@ class V(StrEnum):
     STOPPED = "stopped"
     SUSPENDED = "suspended"
     RESCUED = "rescued"
+    SOFT_DELETED = "soft-delete"
     DELETED = "deleted"
     ERROR = "error"
 
@@ -56,7 +57,13 @@ class T(StrEnum):
     RESCUING = "rescuing"
     RESCUE_UNDOING = "rescue_undoing"
     UNRESCUING = "unrescuing"
+    SOFT_DELETING = "soft-deleting"
+    RESTORING = "restoring"
     LOOKING = "looking"
+
+
+DELETION: Final = frozenset({T.DELETING, T.DELETING_AGAIN, T.RELEASING})
+"""Task states of a deletion: it never gives up, so nothing pushes it aside."""
 
 
 class Placement(Struct, frozen=True):
@@ -86,6 +93,7 @@ class Instance(ActorState, frozen=True, kw_only=True):
 
     ``heard`` is the number of the last command whose outcome is in ``power_state``: what was seen before
     it was over says nothing any more. ``session`` and ``sight`` say the same of what was seen unasked since.
+    ``keep_s`` is how long it is kept once soft deleted.
     """
 
     project: str
@@ -107,6 +115,7 @@ class Instance(ActorState, frozen=True, kw_only=True):
     locked_reason: str | None = None
     launched_at: float | None = None
     deleted_at: float | None = None
+    keep_s: float = 0.0
 
     @property
     def here(self) -> Placement | None:

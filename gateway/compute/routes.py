@@ -49,6 +49,7 @@ RULES: Final = {
     "compute:servers:delete": _MEMBER,
     "compute:servers:action": _READER,
     "compute:servers:act": _MEMBER,
+    "compute:servers:administer": "admin",
     "compute:metadata:show": _READER,
     "compute:metadata:write": _MEMBER,
     "compute:tags:show": _READER,

@@ -52,6 +52,7 @@ from protocol.instance import (
     CreateInstance,
     PlaceInstance,
     ReleaseHost,
+    ResetInstance,
     ReturnQuota,
     ServerGroup,
 )
@@ -170,6 +171,7 @@ class Cloud:
         self.mail: list[Letter] = []
         self.old: list[Letter] = []
         self.known: set[str] = set()
+        self.declared: set[str] = set()
         self.agents = {host: Agent(host) for host in HOSTS[:3]}
         for host, agent in self.agents.items():
             enrol = EnrolHost(by=ADMIN, hostname=f"node-{host[-1]}")
@@ -233,6 +235,8 @@ class Cloud:
     def command(self, to: str, command: Command, operation: str) -> Decision[Any]:
         """A gateway says this, perhaps not for the first time."""
         known = operation in self.known
+        if isinstance(command, ResetInstance) and command.state == "error":
+            self.declared.add(ident_of(to))
         return self.hear(to, Heard(command, GATEWAY, operation, GATEWAY, known=known))
 
     def flow(self, stream: tuple[str, str]) -> None:
@@ -384,9 +388,10 @@ class Cloud:
             assert vm.vm_state is not V.ERROR or vm.fault is not None
 
     def _check_truth(self) -> None:
-        """Instances are what their guests are; no guest vanishes here, so none that ran is in error."""
+        """Instances are what their guests are; no guest vanishes here, so none is in error by itself."""
         for vm in self.instances():
-            if vm.life != GONE and vm.launched_at is not None:
+            apart = vm.vm_state is V.SOFT_DELETED or (vm.vm_state is V.ERROR and vm.id in self.declared)
+            if vm.life != GONE and vm.launched_at is not None and not apart:
                 assert vm.here is not None
                 guest = self.agents[vm.here.host].guests[vm.id]
                 settled = V.RESCUED if guest.rescued else SETTLED[guest.power]

@@ -120,6 +120,7 @@ BURN: Final[Operation[Door]] = operation(
     on(CLOSING,  StepFailed,     pull,   CLOSING),
     accepts={SHUT, OPEN, AJAR},
     interrupts={ANY},
+    joins={"burn"},
     deadlines={CLOSING: CLOSING_S},
 )
 # fmt: on

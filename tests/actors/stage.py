@@ -7,10 +7,16 @@ import msgspec
 
 from actors.machine import Kind, decide
 from actors.turn import ActorState, Decision, Event, Heard, OperationRecord, Send
-from protocol.command import Caller, Tick
+from protocol.command import Caller, Command, Tick
 from protocol.guest import GuestImage, HostInventory
 from protocol.ids import Address, address, kind_of
-from protocol.instance import CreateInstance, Flavor, ServerRequest
+from protocol.instance import (
+    CreateInstance,
+    Flavor,
+    ResetInstance,
+    ServerRequest,
+    SoftDeleteInstance,
+)
 from protocol.message import Message
 
 NOW: Final = 1_700_000_000.0
@@ -30,6 +36,18 @@ REQUEST: Final = ServerRequest(
     image=GuestImage(image=IMAGE_ID, url="", sha512="00" * 64, size_bytes=1 << 20, disk_format="qcow2"),
 )
 CREATE_COMMAND: Final = CreateInstance(by=OWNER, instance=INSTANCE_ID, request=REQUEST)
+
+_FIELDS: Final[dict[type[Command], dict[str, Any]]] = {
+    SoftDeleteInstance: {"keep_s": 86_400.0},
+    ResetInstance: {"state": "active"},
+}
+
+
+def command(kind: type[Message], by: Caller) -> Command:
+    """One of this type as a gateway might say it."""
+    assert issubclass(kind, Command)
+    return kind(by=by, **_FIELDS.get(kind, {}))
+
 
 S = TypeVar("S", bound=ActorState)
 M = TypeVar("M", bound=Message)

@@ -276,7 +276,7 @@ def test_an_interrupted_operation_ends_as_an_error() -> None:
     assert decision.state.task.operation == "op-2"
 
 
-def test_what_interrupts_anything_joins_itself() -> None:
+def test_what_runs_already_is_joined() -> None:
     burning = after(BUSY, begin(DeleteInstance, operation="op-2"))
     decision = turn(burning, begin(DeleteInstance, operation="op-3"))
     assert isinstance(answer_of(decision), Accepted)

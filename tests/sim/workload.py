@@ -25,9 +25,12 @@ from protocol.instance import (
     PauseInstance,
     RebootInstance,
     RescueInstance,
+    ResetInstance,
+    RestoreInstance,
     ResumeInstance,
     ServerGroup,
     ServerRequest,
+    SoftDeleteInstance,
     StartInstance,
     StopInstance,
     SuspendInstance,
@@ -67,6 +70,9 @@ ACTIONS: Final[tuple[tuple[type[Command], float], ...]] = (
     (ResumeInstance, 1.5),
     (RescueInstance, 1.0),
     (UnrescueInstance, 1.0),
+    (SoftDeleteInstance, 0.5),
+    (RestoreInstance, 0.5),
+    (ResetInstance, 0.3),
     (DeleteInstance, 0.8),
 )
 DUTIES: Final[tuple[HostDuty | None, ...]] = (
@@ -93,6 +99,8 @@ FITTING: Final[dict[str, tuple[type[Command], ...]]] = {
         SuspendInstance,
         RescueInstance,
     ),
+    "soft-delete": (RestoreInstance,),
+    "error": (ResetInstance, HardRebootInstance, DeleteInstance),
     "rescued": (UnrescueInstance,),
     "stopped": (StartInstance, HardRebootInstance),
     "suspended": (ResumeInstance, ResumeInstance, HardRebootInstance),
@@ -225,7 +233,15 @@ class Tenants:
 
     def _do(self, instance: str, kind: type[Command]) -> None:
         to = address("instance", instance)
-        self._ask(to, kind(by=_caller(self._chance)), self._operation(), to)
+        self._ask(to, self._command(kind), self._operation(), to)
+
+    def _command(self, kind: type[Command]) -> Command:
+        chance, by = self._chance, _caller(self._chance)
+        if kind is SoftDeleteInstance:
+            return SoftDeleteInstance(by=by, keep_s=chance.choice((1.0, 20.0, 90.0, 86_400.0)))
+        if kind is ResetInstance:
+            return ResetInstance(by=by, state=chance.choice(("active", "active", "error")))
+        return kind(by=by)
 
     def delete_all(self) -> None:
         """Ask for the end of everything."""

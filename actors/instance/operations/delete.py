@@ -131,6 +131,7 @@ DELETE = operation(
     on(T.RELEASING,  StepFailed,     free_next,       T.RELEASING),
     accepts=set(V),
     interrupts={ANY},
+    joins={"delete"},
     deadlines={T.DELETING: 120, T.DELETING_AGAIN: AGAIN_S, T.RELEASING: 60},
 )
 # fmt: on

@@ -48,6 +48,8 @@ def as_seen(vm: Instance, seen: GuestSeen | HostFound) -> Instance:
     if power is PowerState.CRASHED:
         fault = Fault(500, f"The guest stopped unexpectedly ({words(seen.reason)}).", vm.updated_at)
         vm = vm.but(fault=fault)
+    if power is PowerState.NOSTATE:
+        vm = vm.but(fault=Fault(500, "The hypervisor has the guest in no known state.", vm.updated_at))
     return vm.but(vm_state=V.RESCUED if seen.rescued else SETTLED.get(power, V.ERROR), power_state=power)
 
 

@@ -15,7 +15,13 @@ from msgspec import UNSET, Struct
 from gateway.body import decoded
 from gateway.compute.query import minor
 from gateway.compute.schema import NEWEST, OLDEST, check
-from gateway.compute.server.argument import ConsoleArgument, LockArgument, RebootArgument, RescueArgument
+from gateway.compute.server.argument import (
+    ConsoleArgument,
+    LockArgument,
+    RebootArgument,
+    RescueArgument,
+    ResetArgument,
+)
 from gateway.compute.server.begin import begin
 from gateway.compute.server.console import console_output
 from gateway.compute.server.find import server_of
@@ -29,6 +35,8 @@ from protocol.instance import (
     LockInstance,
     PauseInstance,
     RebootInstance,
+    ResetInstance,
+    RestoreInstance,
     ResumeInstance,
     StartInstance,
     StopInstance,
@@ -40,6 +48,7 @@ from protocol.instance import (
 from store.server import ServerRow
 
 _MEMBER: Final = "compute:servers:act"
+_ADMIN: Final = "compute:servers:administer"
 _READER: Final = "compute:servers:show"
 
 
@@ -64,6 +73,10 @@ def _reboot(request: Request, argument: RebootArgument) -> Command:
     return kind(by=request.said_by())
 
 
+def _reset(request: Request, argument: ResetArgument) -> Command:
+    return ResetInstance(by=request.said_by(), state=argument.state)
+
+
 def _lock(request: Request, argument: LockArgument | None) -> Command:
     reason = None if argument is None or argument.locked_reason is UNSET else argument.locked_reason
     return LockInstance(by=request.said_by(), reason=reason)
@@ -79,6 +92,8 @@ ACTIONS: Final[dict[str, Action]] = {
     "resume": _plain(ResumeInstance),
     "rescue": Action(argument=RescueArgument | None, answers=rescue, status=200),
     "unrescue": _plain(UnrescueInstance),
+    "restore": _plain(RestoreInstance),
+    "os-resetState": Action(argument=ResetArgument, says=_reset, rule=_ADMIN),
     "lock": Action(argument=LockArgument | None, says=_lock),
     "unlock": _plain(UnlockInstance),
     "forceDelete": _plain(DeleteInstance),
@@ -101,14 +116,12 @@ NOT_YET: Final[dict[str, tuple[int, int]]] = {
     "os-getSerialConsole": (OLDEST, 5),
     "os-getVNCConsole": (OLDEST, 5),
     "os-migrateLive": (OLDEST, NEWEST),
-    "os-resetState": (OLDEST, NEWEST),
     "rebuild": (OLDEST, NEWEST),
     "removeFixedIp": (OLDEST, 43),
     "removeFloatingIp": (OLDEST, 43),
     "removeSecurityGroup": (OLDEST, NEWEST),
     "resetNetwork": (OLDEST, NEWEST),
     "resize": (OLDEST, NEWEST),
-    "restore": (OLDEST, NEWEST),
     "revertResize": (OLDEST, NEWEST),
     "shelve": (OLDEST, NEWEST),
     "shelveOffload": (OLDEST, NEWEST),

@@ -30,6 +30,12 @@ class RescueArgument(Body, frozen=True):
     rescue_image_ref: Uuid | UnsetType = UNSET
 
 
+class ResetArgument(Body, frozen=True):
+    """``os-resetState``."""
+
+    state: Literal["active", "error"]
+
+
 class ConsoleArgument(Body, frozen=True):
     """``os-getConsoleOutput``: how many lines; null or -1: all there are."""
 

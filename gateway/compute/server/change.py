@@ -9,10 +9,11 @@ from gateway.compute.schema import address_text, check
 from gateway.compute.server.body import ServerChange, UpdateBody
 from gateway.compute.server.find import no_such_server, server_of
 from gateway.compute.server.hostname import check_hostname
-from gateway.compute.server.view import Purpose, shape
+from gateway.compute.server.view import Purpose, known, shape
 from gateway.request import Request, Response
+from protocol.command import Command
 from protocol.ids import address
-from protocol.instance import DeleteInstance, UpdateInstance
+from protocol.instance import DeleteInstance, SoftDeleteInstance, UpdateInstance
 from store.server import ServerRow, server
 
 
@@ -67,7 +68,16 @@ def _changes(wish: ServerChange, at: int) -> dict[str, Any]:
 
 
 async def delete_server(request: Request) -> Response:
-    """``DELETE /servers/{id}``: 204 once the deletion is durable; it goes on by itself."""
+    """``DELETE /servers/{id}``: 204 once the deletion is durable; it goes on by itself.
+
+    Where servers are kept for a while, one that ever ran is only put aside.
+    """
     row = await server_of(request)
-    await request.command(address("instance", row.id), DeleteInstance(by=request.said_by()))
+    keep_s = request.services.settings.reclaim_instance_s
+    if keep_s and row.vm_state == "soft-delete":
+        return Response()
+    command: Command = DeleteInstance(by=request.said_by())
+    if keep_s and known(row).launched_at:
+        command = SoftDeleteInstance(by=request.said_by(), keep_s=keep_s)
+    await request.command(address("instance", row.id), command)
     return Response()

@@ -171,6 +171,7 @@ def _query(request: Request) -> ServerQuery | None:
     return ServerQuery(
         project=project,
         gone=_gone(request, filters, exact.get("vm_state", [])),
+        soft_deleted="soft_deleted" in filters and truth(filters["soft_deleted"]),
         exact=exact,
         patterns={name: _pattern(text, name) for name, text in filters.items() if name in SERVER_PATTERNS},
         ip=_pattern(filters["ip"], "ip") if "ip" in filters else None,

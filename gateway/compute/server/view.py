@@ -202,6 +202,7 @@ class Known(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     addresses: dict[str, list[dict[str, Any]]] = {}
     security_groups: list[dict[str, str]] = []
+    launched_at: str | None = msgspec.field(name="OS-SRV-USG:launched_at", default=None)
 
 
 _known: Final = msgspec.json.Decoder(Known)

@@ -41,6 +41,7 @@ from protocol.instance import (
     PlaceInstance,
     ReleaseHost,
     RescueInstance,
+    SoftDeleteInstance,
     StopInstance,
     SuspendInstance,
 )
@@ -215,6 +216,12 @@ def in_rescue() -> Instance:
 
 
 @cache
+def aside() -> Instance:
+    wish = SoftDeleteInstance(by=OWNER, keep_s=86_400.0)
+    return reach(INSTANCE, active(), heard(wish, operation="op-soft-delete"), stopped)
+
+
+@cache
 def broken() -> Instance:
     """Launched once, its guest lost."""
     return reach(INSTANCE, active(), noticed(active(), PowerState.NOSTATE, exists=False))
@@ -234,4 +241,4 @@ def uncleared() -> Instance:
 
 def settled() -> tuple[Instance, ...]:
     """One of each sort of instance on which nothing runs."""
-    return (active(), off(), frozen(), saved(), in_rescue(), broken(), homeless(), uncleared())
+    return (active(), off(), frozen(), saved(), in_rescue(), aside(), broken(), homeless(), uncleared())

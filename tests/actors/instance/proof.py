@@ -21,7 +21,7 @@ from protocol.host import ClaimRefused
 from protocol.instance import ClaimHost, CreateInstance, ReleaseHost
 from protocol.message import Message
 from tests.actors.instance.guest import BROKEN, healthy_answer, settled
-from tests.actors.stage import CREATE_COMMAND, NOW, OWNER, answer_of, heard, told, turn
+from tests.actors.stage import CREATE_COMMAND, NOW, OWNER, answer_of, command, heard, told, turn
 
 TURNS_MAX: Final = 60
 """More turns than any operation needs; reaching it means that one goes round in circles."""
@@ -83,7 +83,8 @@ def every_row_is_taken(operation: Operation[Instance], cases: Iterable[Case]) ->
 def command_of(operation: Operation[Instance]) -> Heard:
     """What begins it."""
     kind = operation.command
-    return heard(CREATE_COMMAND if kind is CreateInstance else kind(by=OWNER), operation=OPERATION)
+    said = CREATE_COMMAND if kind is CreateInstance else command(kind, OWNER)
+    return heard(said, operation=OPERATION)
 
 
 def beginnings(operation: Operation[Instance]) -> list[Instance | None]:

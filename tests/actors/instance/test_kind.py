@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from actors.instance.kind import INSTANCE
 from actors.instance.model import GONE, OPEN, Instance, V
+from actors.instance.operations.soft_delete import BUSY_S
 from actors.turn import Heard, due_at
 from protocol.agent import (
     ConsoleRead,
@@ -16,7 +17,7 @@ from protocol.agent import (
     GuestStarted,
     ReadGuestConsole,
 )
-from protocol.command import Accepted, Caller, Command
+from protocol.command import Accepted, Caller, Command, Tick
 from protocol.errors import Refused
 from protocol.guest import PowerState
 from protocol.host import ConfirmClaim, GuestUnclaimed, HostFound, TellAgain
@@ -29,6 +30,8 @@ from protocol.instance import (
     ReadConsole,
     RebootInstance,
     ReleaseHost,
+    ResetInstance,
+    RestoreInstance,
     StartInstance,
     StopInstance,
     UnlockInstance,
@@ -38,7 +41,9 @@ from protocol.instance import (
 from protocol.scheduling import PlacementProposed
 from tests.actors.instance.guest import (
     active,
+    aside,
     broken,
+    claim_refused,
     created,
     frozen,
     homeless,
@@ -71,6 +76,12 @@ from tests.actors.stage import (
 RUNNING, SHUTDOWN = PowerState.RUNNING, PowerState.SHUTDOWN
 STOPPING = reach(INSTANCE, active(), heard(StopInstance(by=OWNER), operation="op-stop"))
 LOCKED = reach(INSTANCE, active(), heard(LockInstance(by=OWNER, reason="mine")))
+ASIDE = aside().but(alarm_at=NOW + 40)
+UNCLAIMED = reach(
+    INSTANCE, None, heard(CREATE_COMMAND), proposed(HOSTS[0]), heard(ResetInstance(by=ADMIN, state="error"))
+)
+RESTORING = reach(INSTANCE, ASIDE, heard(RestoreInstance(by=OWNER)))
+RESTORING = RESTORING.but(task=RESTORING.task and replace(RESTORING.task, waiting=()))
 CONSOLE = ReadConsole(by=OWNER, bytes_max=100, reply_to=GATEWAY, ticket="t-1")
 MEMBER = Caller(user="user-2", project=OWNER.project, request="req-3")
 
@@ -122,6 +133,9 @@ CASES: tuple[LifeCase[Instance], ...] = (
     ),
     LifeCase("seen while busy", STOPPING, noticed(STOPPING, SHUTDOWN), OPEN, (TellAgain,)),
     LifeCase("reported while busy", STOPPING, found(STOPPING), OPEN, (TellAgain,)),
+    LifeCase("kept long enough", ASIDE, Heard(Tick()), OPEN, (DeleteInstance,), "reclaim"),
+    LifeCase("being restored", RESTORING, Heard(Tick()), OPEN, leaves={"alarm_at": NOW + 50 + BUSY_S}),
+    LifeCase("refused too late", UNCLAIMED, claim_refused(UNCLAIMED), OPEN, leaves={"placements": ()}),
     LifeCase("asked after a claim", active(), asked_after(active(), 1), OPEN, (ClaimStands,)),
     LifeCase("a guest is elsewhere", active(), left(active(), host=1, exists=True), OPEN, (DestroyGuest,)),
     LifeCase("a tombstone is left", active(), left(active(), host=1, exists=False), OPEN, (ForgetGuest,)),

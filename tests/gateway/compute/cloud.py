@@ -23,6 +23,7 @@ from actors.project.kind import PROJECT
 from actors.turn import ActorState, Heard, OperationRecord, Send
 from gateway.compute.bootstrap import bootstrap
 from gateway.compute.routes import API
+from gateway.services import GatewaySettings
 from process.clock import SystemClock
 from protocol.agent import ConsoleRead, ReadGuestConsole
 from protocol.guest import HostInventory, PowerState
@@ -189,7 +190,7 @@ async def seed(actors: Actors) -> None:
 
 
 @asynccontextmanager
-async def open_compute(database: str) -> AsyncIterator[Compute]:
+async def open_compute(database: str, **settings: Any) -> AsyncIterator[Compute]:
     """Seed and serve; the API has a gateway's rights in the database, the actors have all."""
     root = await open_pool(database, connections_max=2)
     pool = await open_pool(database, connections_max=4, settings={"role": "starling_gateway"})
@@ -202,7 +203,7 @@ async def open_compute(database: str) -> AsyncIterator[Compute]:
             other=caller(project_id="p2", user_id="u2"),
             admin=caller("admin", project_id="admin", user_id="root"),
         )
-        given = services([API], tokens, pool, commands=actors)
+        given = services([API], tokens, pool, commands=actors, settings=GatewaySettings(**settings))
         async with serving(given, [API]) as (session, _):
             yield Compute(session, root, actors)
     finally:

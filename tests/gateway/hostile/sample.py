@@ -145,6 +145,8 @@ ACTION_ARGUMENTS: Final[dict[str, Any]] = {
     "resume": None,
     "rescue": {"adminPass": "secret"},
     "unrescue": None,
+    "restore": None,
+    "os-resetState": {"state": "active"},
     "lock": {"locked_reason": "for a while"},
     "unlock": None,
     "os-getConsoleOutput": {"length": 3},
