@@ -69,6 +69,8 @@ class Api(Struct, frozen=True, kw_only=True):
     """The envelope of a 404 for a URL no row has, where it differs."""
     final_slash: bool = True
     """Whether a path may end in a slash that means nothing; else only its root and its versions' may."""
+    head_as_get: bool = False
+    """Whether HEAD is GET without the body wherever no row says otherwise."""
     directory: Callable[[Request], dict[str, Any]] | None = None
     """What the API adds to the document at ``/``, for clients that look for it there."""
     aliases: tuple[str, ...] = ()
@@ -136,6 +138,10 @@ class Router:
         self._root = _Node()
         for route in api.routes:
             self._add(route)
+        if api.head_as_get:
+            for route in api.routes:  # after those that say what HEAD does
+                if route.method == "GET":
+                    self._add(msgspec.structs.replace(route, method="HEAD"))
 
     def _add(self, route: Route) -> None:
         node = self._root

@@ -452,6 +452,7 @@ class Notice(Struct, frozen=True):
     kind: NoticeKind
     subject: str
     expires_at: float
+    made_at: float
 
 
 async def revoke(c: Connection, kind: NoticeKind, subject: str, expires_at: float) -> None:
@@ -471,13 +472,24 @@ async def notices_since(c: Connection, horizon: int, now: float) -> tuple[int, l
     """
     records = await c.fetch(
         "SELECT (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint AS horizon,"
-        " r.id, r.kind, r.subject, r.expires_at"
+        " r.id, r.kind, r.subject, r.expires_at, r.made_at"
         " FROM (VALUES (1)) one LEFT JOIN identity.revocation r ON r.tx >= $1 AND r.expires_at > $2",
         horizon,
         now,
     )
     notices = [Notice(*tuple(record)[1:]) for record in records if record["id"] is not None]
     return records[0]["horizon"], notices
+
+
+async def notices(c: Connection, since: float, limit: int) -> list[Notice]:
+    """The notices still kept that were made since then, oldest first."""
+    records = await c.fetch(
+        "SELECT id, kind, subject, expires_at, made_at FROM identity.revocation"
+        " WHERE made_at >= $1 ORDER BY id LIMIT $2",
+        since,
+        limit,
+    )
+    return [Notice(*record) for record in records]
 
 
 async def forget_notices(c: Connection, now: float) -> None:

@@ -8,7 +8,7 @@ from gateway.identity.collection import Body, Collection, Draft, Name, Text, giv
 from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
-from store import identity
+from store import catalog, identity
 from store.identity import Endpoint, Region, Service
 from store.pool import Connection
 
@@ -44,14 +44,30 @@ class Regions(Collection[Region]):
 
     async def build(self, draft: Draft) -> Region:
         members: NewRegion = draft.members
-        return Region(
+        row = Region(
             id=members.id or new_id(draft.request),
             description=members.description or "",
             parent_region_id=members.parent_region_id,
         )
+        await _check_parent(draft.c, row)
+        return row
 
     async def change(self, row: Region, draft: Draft) -> Region:
-        return structs.replace(row, **given(draft.members))
+        after = structs.replace(row, **given(draft.members))
+        await _check_parent(draft.c, after)
+        return after
+
+    async def remove(self, request: Request, c: Connection, row: Region) -> None:
+        """Delete the region and those below it, unless an endpoint is in one of them."""
+        del request
+        ids = await catalog.region_and_below(c, row.id)
+        if await catalog.have_endpoints(c, ids):
+            raise Problem(
+                403,
+                f"Unable to delete region {row.id} because it or its child regions have associated"
+                " endpoints.",
+            )
+        await self.write(catalog.remove_regions(c, ids))
 
 
 class NewService(Struct, forbid_unknown_fields=True):
@@ -181,24 +197,37 @@ def seen_from(request: Request, url: str) -> str:
     return request.base_url + url if url.startswith("/") else url
 
 
-async def catalog_of(request: Request, c: Connection) -> list[dict[str, Any]]:
-    """The catalog with every enabled service that has an enabled endpoint."""
-    endpoints: dict[str, list[dict[str, Any]]] = {}
-    for row in await identity.find(c, Endpoint, {"enabled": True}):
-        endpoints.setdefault(row.service_id, []).append(
+async def catalog_of(request: Request, c: Connection, project_id: str) -> list[dict[str, Any]]:
+    """The catalog as this project sees it: enabled services with their enabled endpoints."""
+    services: dict[str, dict[str, Any]] = {}
+    for entry in await catalog.catalog(c, project_id):
+        service = services.get(entry.service_id)
+        if service is None:
+            service = {"id": entry.service_id, "type": entry.type, "name": entry.name, "endpoints": []}
+            services[entry.service_id] = service
+        service["endpoints"].append(
             {
-                "id": row.id,
-                "interface": row.interface,
-                "region_id": row.region_id,
-                "region": row.region_id,
-                "url": seen_from(request, row.url),
+                "id": entry.id,
+                "interface": entry.interface,
+                "region_id": entry.region_id,
+                "region": entry.region_id,
+                "url": seen_from(request, entry.url),
             }
         )
-    return [
-        {"id": row.id, "type": row.type, "name": row.name, "endpoints": endpoints[row.id]}
-        for row in await identity.find(c, Service, {"enabled": True})
-        if row.id in endpoints
-    ]
+    return list(services.values())
+
+
+async def _check_parent(c: Connection, row: Region) -> None:
+    """Refuse a parent that is not there, or is the region itself or below it. Raises Problem 404 or 400."""
+    parent_id = row.parent_region_id
+    if parent_id is None:
+        return
+    if parent_id in await catalog.region_and_below(c, row.id):
+        raise Problem(
+            400, f"The specified parent region {parent_id} would create a circular region hierarchy."
+        )
+    if await identity.get(c, Region, parent_id) is None:
+        raise not_found("region", parent_id)
 
 
 REGIONS = Regions()
@@ -208,7 +237,9 @@ ENDPOINTS = Endpoints()
 
 async def put_region(request: Request) -> Response:
     """Create a region under the id of the path. Source: Identity API v3, "Regions", PUT."""
-    request.body.setdefault("region", {})["id"] = request.params["id"]
+    sent = request.body.setdefault("region", {})
+    if sent.setdefault("id", request.params["id"]) != request.params["id"]:
+        raise Problem(400, "Conflicting region IDs specified: the path's and the body's differ.")
     return await REGIONS.create(request)
 
 

@@ -93,6 +93,11 @@ async def tell(request: Request, c: Connection, kind: NoticeKind, subject: str) 
     await identity.revoke(c, kind, subject, request.services.clock.now() + NOTICE_TTL_S)
 
 
+def encoded(value: Any) -> bytes:
+    """A part of a decoded body as JSON again, to be read as its own type."""
+    return msgspec.json.encode(value)
+
+
 def split_body(body: Body, singular: str, kind: type[Struct], *, takes_extra: bool = True) -> tuple[Any, str]:
     """Split a body into the members we know and, as JSON, those the client added. Raises Problem 400."""
     if set(body) != {singular}:
@@ -105,7 +110,7 @@ def split_body(body: Body, singular: str, kind: type[Struct], *, takes_extra: bo
     text = msgspec.json.encode(extra)
     if len(text) > EXTRA_BYTES_MAX:
         raise Problem(400, f"The additional members exceed {EXTRA_BYTES_MAX} bytes.")
-    members = decoded(kind, msgspec.json.encode({n: v for n, v in sent.items() if n in known}))
+    members = decoded(kind, encoded({n: v for n, v in sent.items() if n in known}))
     return members, text.decode()
 
 
@@ -131,6 +136,8 @@ class Collection(Generic[R]):
 
     Texts also with a comparator: ``name__contains``.
     """
+    path: ClassVar[str] = ""
+    """Where the collection is below /v3, if not under its own name."""
     takes_extra: ClassVar[bool] = False
     notice: ClassVar[NoticeKind | None] = None
     """What gateways are told when a row changes or goes: whose cached callers to forget."""
@@ -139,7 +146,8 @@ class Collection(Generic[R]):
 
     def routes(self) -> tuple[Route, ...]:
         """Return the five rows of a collection."""
-        many, one = f"/v3/{self.plural}", f"/v3/{self.plural}/{{id}}"
+        many = f"/v3/{self.path or self.plural}"
+        one = f"{many}/{{id}}"
         return (
             Route("GET", many, self.list, f"identity:list_{self.plural}"),
             Route("POST", many, self.create, f"identity:create_{self.singular}", 201, request=Body),
@@ -178,7 +186,7 @@ class Collection(Generic[R]):
     async def remove(self, request: Request, c: Connection, row: R) -> None:
         """Delete the row; runs in the transaction. Raises Problem."""
         del request
-        await self._write(identity.remove(c, self.kind, row.id))
+        await self.write(identity.remove(c, self.kind, row.id))
 
     async def prepare(self, request: Request, members: Any) -> Any:
         """Do what takes long and needs no connection; returns the members to go on with."""
@@ -198,8 +206,12 @@ class Collection(Generic[R]):
         extra = getattr(row, "extra", "{}")
         if extra != "{}":
             shown = {**msgspec.json.decode(extra), **shown}
-        shown["links"] = self_link(request, self.plural, row.id)
+        shown["links"] = self_link(request, self.path or self.plural, row.id)
         return shown
+
+    def made_body(self, request: Request, row: R) -> dict[str, Any]:
+        """The resource as its creator sees it this once."""
+        return self.body_of(request, row)
 
     # --- handlers ---
 
@@ -240,9 +252,9 @@ class Collection(Generic[R]):
             draft = Draft(request, c, members, extra)
             row = await self.build(draft)
             request.authorize(self.target(row))
-            await self._write(identity.add(c, row))
+            await self.write(identity.add(c, row))
             await self.store_more(row, draft)
-        return Response({self.singular: self.body_of(request, row)})
+        return Response({self.singular: self.made_body(request, row)})
 
     async def update(self, request: Request) -> Response:
         """Change the members given, keep the others."""
@@ -254,7 +266,7 @@ class Collection(Generic[R]):
             await self.check_changeable(request, c, before)
             draft = Draft(request, c, members, _merged(before, extra))
             after = await self.change(before, draft)
-            await self._write(identity.replace(c, after))
+            await self.write(identity.replace(c, after))
             await self.store_more(after, draft)
             await self._tell(request, c, after)
         await self._hear(request)
@@ -297,7 +309,8 @@ class Collection(Generic[R]):
         if self.notice is not None:
             await request.services.tokens.refresh()
 
-    async def _write(self, work: Awaitable[object]) -> None:
+    async def write(self, work: Awaitable[object]) -> None:
+        """Do it; what the tables do not take becomes a Problem."""
         try:
             await work
         except Taken as error:

@@ -61,5 +61,5 @@ async def token_body(request: Request, c: Connection, caller: Caller) -> dict[st
     if caller.scope != "unscoped":
         token["roles"] = [{"id": ident, "name": name} for ident, name in caller.role_list]
         if "nocatalog" not in request.query:
-            token["catalog"] = await catalog_of(request, c)
+            token["catalog"] = await catalog_of(request, c, caller.project_id)
     return {"token": token}

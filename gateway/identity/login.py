@@ -213,7 +213,7 @@ async def show_catalog(request: Request) -> Response:
     if request.caller.scope == "unscoped":
         raise Problem(403, "An unscoped token has no catalog.")
     async with request.services.read_pool.acquire() as c:
-        return listing(request, "catalog", await catalog_of(request, c))
+        return listing(request, "catalog", await catalog_of(request, c, request.caller.project_id))
 
 
 async def my_projects(request: Request) -> Response:

@@ -6,12 +6,25 @@ Source of the rules: Keystone's default policies (admin, system reader, domain m
 from typing import Final
 
 from gateway.envelope import keystone
-from gateway.identity import app_credential, catalog, discovery, ec2, login, trust
+from gateway.identity import (
+    app_credential,
+    catalog,
+    discovery,
+    domain_config,
+    ec2,
+    endpoint_filter,
+    login,
+    policy_blob,
+    trust,
+)
+from gateway.identity.consumer import CONSUMERS
 from gateway.identity.credential import CREDENTIALS
 from gateway.identity.domain import DOMAINS
 from gateway.identity.grant import GRANTS
 from gateway.identity.group import GROUPS
+from gateway.identity.limit import LIMITS, REGISTERED_LIMITS
 from gateway.identity.project import PROJECTS
+from gateway.identity.revocation import list_revocations
 from gateway.identity.role import IMPLICATIONS, ROLE_COLLECTION
 from gateway.identity.role_assignment import AssignmentQuery, list_assignments
 from gateway.identity.user import USERS
@@ -119,6 +132,57 @@ RULES: Final = {
     "identity:create_endpoint": "admin",
     "identity:update_endpoint": "admin",
     "identity:delete_endpoint": "admin",
+    "identity:list_endpoint_groups": _OPERATE,
+    "identity:get_endpoint_group": _OPERATE,
+    "identity:create_endpoint_group": "admin",
+    "identity:update_endpoint_group": "admin",
+    "identity:delete_endpoint_group": "admin",
+    "identity:list_endpoints_associated_with_endpoint_group": _OPERATE,
+    "identity:list_projects_associated_with_endpoint_group": _OPERATE,
+    "identity:get_endpoint_group_in_project": _OPERATE,
+    "identity:add_endpoint_group_to_project": "admin",
+    "identity:remove_endpoint_group_from_project": "admin",
+    "identity:list_endpoint_groups_for_project": _OPERATE,
+    "identity:list_projects_for_endpoint": _OPERATE,
+    "identity:check_endpoint_in_project": _OPERATE,
+    "identity:add_endpoint_to_project": "admin",
+    "identity:remove_endpoint_from_project": "admin",
+    "identity:list_endpoints_for_project": _OPERATE,
+    "identity:list_registered_limits": "authenticated",
+    "identity:get_registered_limit": "authenticated",
+    "identity:create_registered_limits": "admin",
+    "identity:update_registered_limit": "admin",
+    "identity:delete_registered_limit": "admin",
+    "identity:get_limit_model": "authenticated",
+    "identity:list_limits": "authenticated",
+    "identity:get_limit": "admin or system reader or domain reader or project reader",
+    "identity:create_limits": "admin",
+    "identity:update_limit": "admin",
+    "identity:delete_limit": "admin",
+    "identity:list_policies": _OPERATE,
+    "identity:get_policy": _OPERATE,
+    "identity:create_policy": "admin",
+    "identity:update_policy": "admin",
+    "identity:delete_policy": "admin",
+    **{
+        f"identity:{verb}_policy_association_for_{place}": _OPERATE if verb == "check" else "admin"
+        for place in ("endpoint", "service", "region_and_service")
+        for verb in ("create", "check", "delete")
+    },
+    "identity:list_endpoints_for_policy": _OPERATE,
+    "identity:get_policy_for_endpoint": _OPERATE,
+    "identity:read_domain_config": "authenticated",
+    "identity:get_domain_config": _OPERATE,
+    "identity:get_domain_config_default": _OPERATE,
+    "identity:create_domain_config": "admin",
+    "identity:update_domain_config": "admin",
+    "identity:delete_domain_config": "admin",
+    "identity:list_consumers": _OPERATE,
+    "identity:get_consumer": _OPERATE,
+    "identity:create_consumer": "admin",
+    "identity:update_consumer": "admin",
+    "identity:delete_consumer": "admin",
+    "identity:list_revoke_events": _OPERATE,
 }
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -143,6 +207,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         query=AssignmentQuery,
     ),
     *catalog.routes(),
+    *endpoint_filter.ROUTES,
+    *REGISTERED_LIMITS.routes(),
+    *LIMITS.routes(),
+    *policy_blob.ROUTES,
+    *domain_config.ROUTES,
+    *CONSUMERS.routes(),
+    Route("GET", "/v3/OS-REVOKE/events", list_revocations, "identity:list_revoke_events"),
 )
 
 API: Final = Api(
@@ -151,6 +222,7 @@ API: Final = Api(
     routes=ROUTES,
     rules=RULES,
     envelope=keystone,
+    head_as_get=True,
     directory=discovery.versions,
     barred_methods=frozenset({ec2.METHOD}),
 )

@@ -83,6 +83,7 @@ async def _people(cloud: Cloud) -> None:
     }
     endpoints = await cloud.must("GET", "/identity/v3/endpoints")
     things["identity:endpoints"] = endpoints["endpoints"][0]["id"]
+    things |= await _kept(cloud, things["identity:services"], cloud.projects["alpha"], "default")
 
 
 async def _credentials(cloud: Cloud, things: dict[str, str]) -> None:
@@ -310,6 +311,32 @@ async def _server(cloud: Cloud) -> None:
     }
 
 
+async def _kept(cloud: Cloud, service_id: str, project_id: str, domain_id: str) -> dict[str, str]:
+    """What the Identity API keeps for others: limits, groups of endpoints, policies, settings."""
+    found: dict[str, str] = {"identity:config": "ldap", "identity:{group}": "url", "identity:default": "ldap"}
+    amount = {"service_id": service_id, "resource_name": "kept"}
+    for word, more in (
+        ("registered_limit", {"default_limit": 1}),
+        ("limit", {"resource_limit": 1, "project_id": project_id}),
+    ):
+        made = await cloud.must("POST", f"/identity/v3/{word}s", {f"{word}s": [{**amount, **more}]})
+        found[f"identity:{word}s"] = made[f"{word}s"][0]["id"]
+    for plural, path, body in (
+        (
+            "endpoint_groups",
+            "OS-EP-FILTER/endpoint_groups",
+            {"endpoint_group": {"name": "kept", "filters": {"interface": "admin"}}},
+        ),
+        ("policies", "policies", {"policy": {"type": "text/plain", "blob": "kept"}}),
+        ("consumers", "OS-OAUTH1/consumers", {"consumer": {}}),
+    ):
+        made = await cloud.must("POST", f"/identity/v3/{path}", body)
+        found[f"identity:{plural}"] = next(iter(made.values()))["id"]
+    config = {"config": {"ldap": {"url": "ldap://kept"}}}
+    await cloud.must("PUT", f"/identity/v3/domains/{domain_id}/config", config)
+    return found
+
+
 async def _victims(cloud: Cloud) -> None:
     """Rows that may be spoiled without ending anybody's token."""
     made: dict[str, str] = {}
@@ -326,6 +353,7 @@ async def _victims(cloud: Cloud) -> None:
         answer = await cloud.must("POST", f"/identity/v3/{word}s", body)
         made[f"identity:{word}s"] = answer[word]["id"]
     await _credentials(cloud, made)
+    made |= await _kept(cloud, made["identity:services"], made["identity:projects"], made["identity:domains"])
     endpoint = {"service_id": made["identity:services"], "interface": "public", "url": "/victim"}
     answer = await cloud.must("POST", "/identity/v3/endpoints", {"endpoint": endpoint})
     made["identity:endpoints"] = answer["endpoint"]["id"]

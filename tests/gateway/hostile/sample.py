@@ -182,6 +182,7 @@ IDENTITY: Final[dict[str, Sample]] = {
             "enabled": True,
             "is_domain": False,
             "tags": ["a", "b"],
+            "options": {"immutable": False},
             "x": "y",
         }
     },
@@ -196,6 +197,12 @@ IDENTITY: Final[dict[str, Sample]] = {
             "password": "s4mple",
             "enabled": True,
             "default_project_id": things["identity:projects"],
+            "options": {
+                "lock_password": True,
+                "ignore_password_expiry": False,
+                "multi_factor_auth_enabled": False,
+                "multi_factor_auth_rules": [["password", "totp"]],
+            },
             "email": "sample@example.com",
         }
     },
@@ -256,7 +263,16 @@ IDENTITY: Final[dict[str, Sample]] = {
     },
     "POST /v3/groups": _always({"group": {"name": "sample", "domain_id": "default", "description": "d"}}),
     "PATCH /v3/groups/{id}": _always({"group": {"name": "changed", "description": "d"}}),
-    "POST /v3/roles": _always({"role": {"name": "sample", "description": "d", "domain_id": None}}),
+    "POST /v3/roles": _always(
+        {
+            "role": {
+                "name": "sample",
+                "description": "d",
+                "domain_id": "default",
+                "options": {"immutable": None},
+            }
+        }
+    ),
     "PATCH /v3/roles/{id}": _always({"role": {"name": "changed", "description": "d"}}),
     "POST /v3/regions": _always({"region": {"id": "sample", "description": "d", "parent_region_id": None}}),
     "PATCH /v3/regions/{id}": _always({"region": {"description": "d", "parent_region_id": None}}),
@@ -278,6 +294,64 @@ IDENTITY: Final[dict[str, Sample]] = {
     "PATCH /v3/endpoints/{id}": _always(
         {"endpoint": {"url": "/changed", "interface": "admin", "enabled": False}}
     ),
+    "POST /v3/OS-EP-FILTER/endpoint_groups": lambda things: {
+        "endpoint_group": {
+            "name": "sample",
+            "description": "d",
+            "filters": {
+                "interface": "public",
+                "service_id": things["identity:services"],
+                "region_id": things["identity:regions"],
+                "enabled": True,
+            },
+        }
+    },
+    "PATCH /v3/OS-EP-FILTER/endpoint_groups/{id}": _always(
+        {"endpoint_group": {"name": "changed", "description": "d", "filters": {"interface": "admin"}}}
+    ),
+    "POST /v3/registered_limits": lambda things: {
+        "registered_limits": [
+            {
+                "service_id": things["identity:services"],
+                "region_id": things["identity:regions"],
+                "resource_name": "sample",
+                "default_limit": 1,
+                "description": "d",
+            }
+        ]
+    },
+    "PATCH /v3/registered_limits/{id}": _always(
+        {"registered_limit": {"resource_name": "changed", "default_limit": 2, "description": "d"}}
+    ),
+    "POST /v3/limits": lambda things: {
+        "limits": [
+            {
+                "service_id": things["identity:services"],
+                "region_id": None,
+                "resource_name": "sample",
+                "resource_limit": 1,
+                "project_id": things["identity:projects"],
+                "domain_id": None,
+                "description": "d",
+            }
+        ]
+    },
+    "PATCH /v3/limits/{id}": _always({"limit": {"resource_limit": 2, "description": "d"}}),
+    "POST /v3/policies": _always({"policy": {"type": "application/json", "blob": "{}", "x": "y"}}),
+    "PATCH /v3/policies/{id}": _always({"policy": {"type": "text/plain", "blob": "changed", "x": "y"}}),
+    "PUT /v3/domains/{id}/config": _always(
+        {
+            "config": {
+                "identity": {"driver": "sql"},
+                "ldap": {"url": "ldap://x", "password": "p", "user": None},
+            }
+        }
+    ),
+    "PATCH /v3/domains/{id}/config": _always({"config": {"ldap": {"url": "ldap://y", "page_size": 3}}}),
+    "PATCH /v3/domains/{id}/config/{group}": _always({"config": {"ldap": {"url": "ldap://y"}}}),
+    "PATCH /v3/domains/{id}/config/{group}/{option}": _always({"config": {"url": "ldap://z"}}),
+    "POST /v3/OS-OAUTH1/consumers": _always({"consumer": {"description": "d"}}),
+    "PATCH /v3/OS-OAUTH1/consumers/{id}": _always({"consumer": {"description": "changed"}}),
 }
 
 PROPERTY: Final = {

@@ -25,11 +25,17 @@ SHARED: Final = {
     "network:extensions": "what the cloud can do",
     "image:resource_types": "the words that all metadata definitions share",
     "identity:regions": "anybody with a token may read them",
+    "identity:roles": "those of the cloud are what managers of domains hand out",
+    "identity:implies": "those of the cloud are what managers of domains hand out",
+    "identity:registered_limits": "anybody with a token may read them",
+    "identity:default": "a group of settings that every domain has",
+    "identity:config": "a group of settings that every domain has",
+    "identity:{group}": "a setting that every domain has",
     "image:stores": "anybody with a token may read them",
 }
 """Things in paths that are not the first project's, and why."""
 CLOUDS_OWN: Final = (
-    "identity:domains", "identity:roles", "identity:services", "identity:endpoints",
+    "identity:domains", "identity:services", "identity:endpoints",
     "compute:os-quota-class-sets",
 )  # fmt: skip
 """Things that are nobody's secret, though not everybody may look at them by their ids."""
