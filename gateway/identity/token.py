@@ -2,7 +2,8 @@
 
 A token holds who, which scope, through which delegation, until when, and the user's epoch; roles are read
 from the database when a process first sees it and kept with it. Every process hears of revocations within
-a second (NOTICE_INTERVAL_S); one that cannot hear for NOTICE_SILENCE_S seconds trusts nothing it remembers.
+a second, asking every NOTICE_INTERVAL_S; one that cannot hear for NOTICE_SILENCE_S seconds trusts nothing it
+remembers.
 Answering HTTP does not belong here.
 """
 
@@ -23,7 +24,7 @@ from process.clock import Clock
 from store import identity, trust
 from store.pool import Pool, is_outage
 
-NOTICE_INTERVAL_S: Final = 1.0
+NOTICE_INTERVAL_S: Final = 0.5  # so that with the time to ask, all have heard within a second
 NOTICE_SILENCE_S: Final = 10.0
 NOTICE_CLEANUP_S: Final = 600.0
 CALLERS_MAX: Final = 20_000  # tokens remembered per process, about 1.5 kB each

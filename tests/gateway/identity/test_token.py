@@ -1,5 +1,6 @@
 """Tokens on their own: time, keys, notices, and a process that cannot hear."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from random import Random
@@ -122,6 +123,23 @@ async def test_a_deaf_process_asks_before_it_trusts_its_memory(bench: Bench) -> 
     bench.clock.seconds += NOTICE_SILENCE_S
     assert there.cached(token) is None
     assert await there.verify(token) is None
+
+
+async def test_another_process_hears_within_a_second(bench: Bench) -> None:
+    here, there = bench.tokens, bench.another()
+    listening = asyncio.create_task(there.listen())
+    try:
+        token = await bench.issue()
+        caller = await there.verify(token)
+        assert caller is not None
+        assert there.cached(token) is not None
+        await here.revoke(caller)
+        async with asyncio.timeout(1.0):
+            while there.cached(token) is not None:
+                await asyncio.sleep(0.01)
+        assert await there.verify(token) is None
+    finally:
+        listening.cancel()
 
 
 async def test_a_deaf_process_without_a_database_says_so(bench: Bench) -> None:
