@@ -174,6 +174,7 @@ class UpdateInstance(Command, frozen=True, tag="gateway.update_instance"):
     metadata_seen: dict[str, str] | None = None
     tags: tuple[str, ...] | None = None
     tags_seen: tuple[str, ...] | None = None
+    leave_group: str = ""
 
 
 class LockInstance(Command, frozen=True, tag="gateway.lock_instance"):

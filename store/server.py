@@ -363,6 +363,16 @@ async def servers_on(c: Connection, host_ids: Sequence[str]) -> dict[str, list[t
     return found
 
 
+async def places_of(c: Connection, idents: Sequence[str], project: str | None) -> list[str]:
+    """The hosts of these servers, each once; with ``project`` of its servers alone."""
+    records = await c.fetch(
+        "SELECT DISTINCT host FROM compute.instance WHERE id = ANY($1::text[]) AND host IS NOT NULL"
+        " AND NOT gone AND ($2::text IS NULL OR project_id = $2) ORDER BY host",
+        *(list(idents), project),
+    )
+    return [record["host"] for record in records]
+
+
 # --- network cards -------------------------------------------------------------------------------
 
 

@@ -212,6 +212,8 @@ def update(vm: Instance, wish: UpdateInstance) -> Step[Instance]:
     }
     if wish.clear_description or wish.description is not None:
         changes["description"] = None if wish.clear_description else wish.description
+    if wish.leave_group and request.group is not None and request.group.id == wish.leave_group:
+        changes["group"] = None
     return vm.but(request=replace(request, **changes)), []
 
 

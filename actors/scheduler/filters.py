@@ -77,6 +77,72 @@ def architecture(request: PlaceInstance, host: HostView) -> str:
     return f"the host is {host.inventory.cpu_arch}" if wanted not in {"", host.inventory.cpu_arch} else ""
 
 
+def group(request: PlaceInstance, host: HostView) -> str:
+    """The policy of the instance's server group allows the host, as far as is known: its ledger decides."""
+    wanted = request.group
+    if wanted is None or not wanted.is_binding:
+        return ""
+    if wanted.policy == "affinity":
+        return (
+            "other members of its group are elsewhere"
+            if request.together and (host.host not in request.together)
+            else ""
+        )
+    there = host.groups.get(wanted.id, 0)
+    return f"{there} members of its group are here" if there >= wanted.per_host else ""
+
+
+def same_host(request: PlaceInstance, host: HostView) -> str:
+    """The host is one of those where the servers named by the hint are."""
+    wanted = request.same_hosts
+    return "" if wanted is None or host.host in wanted else "none of the servers named is here"
+
+
+def different_host(request: PlaceInstance, host: HostView) -> str:
+    """The host is none of those where the servers named by the hint are."""
+    return "a server named is here" if host.host in request.different_hosts else ""
+
+
+_TENANTS: Final = "filter_tenant_id"
+_AGGREGATE_SPEC: Final = "aggregate_instance_extra_specs:"
+
+
+def tenants(request: PlaceInstance, host: HostView) -> str:
+    """An aggregate with ``filter_tenant_id`` is for the projects it names alone."""
+    for aggregate in host.aggregates:
+        named = [value for key, value in aggregate.metadata.items() if key.startswith(_TENANTS)]
+        allowed = {project.strip() for value in named for project in value.split(",")}
+        if named and request.project not in allowed:
+            return "the host is for other projects"
+    return ""
+
+
+def aggregates(request: PlaceInstance, host: HostView) -> str:
+    """Some aggregate of the host has what the flavor asks of aggregates."""
+    for key, wanted in request.extra_specs.items():
+        if key.startswith(_AGGREGATE_SPEC):
+            name = key.removeprefix(_AGGREGATE_SPEC)
+            found = [value for one in host.aggregates for value in one.metadata.get(name, "").split(",")]
+            if not any(_meets(value.strip(), wanted) for value in found if value):
+                return f"no aggregate of the host has {name} = {wanted}"
+    return ""
+
+
+def _meets(value: str, wanted: str) -> bool:
+    """Whether a value is as asked: the same, or one of those after ``<or>``, or a number not too small."""
+    words = wanted.split()
+    if words and words[0] == "<or>":
+        return value in words[1::2]
+    if len(words) == 2 and words[0] in {"=", ">="}:  # noqa: PLR2004  an operator and its number
+        try:
+            return float(value) >= float(words[1])
+        except ValueError:
+            return False
+    if len(words) == 2 and words[0] in {"==", "s=="}:  # noqa: PLR2004
+        return value == words[1]
+    return value == wanted
+
+
 DEFAULT: Final[dict[str, Filter]] = {
     "service": service,
     "fresh": fresh,
@@ -86,5 +152,10 @@ DEFAULT: Final[dict[str, Filter]] = {
     "memory": memory,
     "disk": disk,
     "architecture": architecture,
+    "tenants": tenants,
+    "aggregates": aggregates,
+    "same_host": same_host,
+    "different_host": different_host,
+    "group": group,
 }
 """The default chain, cheapest and most telling first."""

@@ -7,6 +7,7 @@ proposal. Between its own proposal and the host's news it counts the proposed am
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from typing import Final
 
@@ -31,6 +32,10 @@ from store.turn import StoreUnavailable
 
 REFRESH_S: Final = 15.0
 TAKE_MAX: Final = 200
+AHEAD_MAX: Final = 20
+"""Bus messages with questions a scheduler takes ahead: more would wait while another is idle."""
+HOLD_S: Final = 0.005
+"""So long an answer may wait for those to the other questions of its bus message."""
 
 HostReader = Callable[[], Awaitable[list[HostView]]]
 
@@ -83,25 +88,24 @@ class Scheduler:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        feed = await self._bus.open(scheduler_feed(self.name), self._wake)
-        await self._refresh()
-        questions = await self._bus.open(SCHEDULER, self._wake)
-        try:
+        async with AsyncExitStack() as open_mailboxes:
+            feed = await self._bus.open(scheduler_feed(self.name), self._wake)
+            open_mailboxes.push_async_callback(feed.close)
+            await self._refresh()
+            questions = await self._bus.open(SCHEDULER, self._wake, prefetch=AHEAD_MAX)
+            open_mailboxes.push_async_callback(questions.close)
             while True:
                 for news in feed.take(TAKE_MAX):
                     self._hear(news)
                     feed.ack(news)
-                asked = questions.take(TAKE_MAX)
-                if asked:
-                    await self._answer(asked)
-                    questions.ack(asked[-1])
+                asked = questions.take(1)
+                for delivery in asked:
+                    await self._answer(delivery)
+                    questions.ack(delivery)
                 if self._clock.now() >= self._refresh_at:
                     await self._refresh()
                 if not asked and not feed.depth():
                     await self._sleep()
-        finally:
-            await feed.close()
-            await questions.close()
 
     async def _sleep(self) -> None:
         try:
@@ -133,27 +137,39 @@ class Scheduler:
             self._log.error("news.unreadable", error=str(error))
 
     def _note(self, host: HostView, *, mend: bool) -> None:
+        if host.state == "removed":
+            self._view.pop(host.host, None)
+            return
         known = self._view.get(host.host)
         if known is None or host.version > known.version or (mend and host.version == known.version):
             self._view[host.host] = host
 
-    async def _answer(self, asked: list[Delivery]) -> None:
+    async def _answer(self, delivery: Delivery) -> None:
+        """Answer the questions of one bus message; those that took long do not wait for the others."""
         answers: dict[str, list[Envelope]] = {}
-        for delivery in asked:
-            try:
-                stretches = decode_bundle(delivery.body).stretches
-                for envelope in (e for stretch in stretches for e in stretch.envelopes):
-                    question = decode_message(envelope.body)
-                    if isinstance(question, PlaceInstance):
-                        queue = queue_of(envelope.sender, self._partitions).name
-                        answers.setdefault(queue, []).extend(self._propose(question, envelope))
-            except (msgspec.MsgspecError, ValueError) as error:
-                self._log.error("question.unreadable", error=str(error))
+        began = self._clock.monotonic()
+        try:
+            stretches = decode_bundle(delivery.body).stretches
+            for envelope in (e for stretch in stretches for e in stretch.envelopes):
+                question = decode_message(envelope.body)
+                if isinstance(question, PlaceInstance):
+                    queue = queue_of(envelope.sender, self._partitions).name
+                    answers.setdefault(queue, []).extend(self._propose(question, envelope))
+                if self._clock.monotonic() - began > HOLD_S:
+                    await self._send(answers)
+                    answers, began = {}, self._clock.monotonic()
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._log.error("question.unreadable", error=str(error))
+        await self._send(answers)
+
+    async def _send(self, answers: dict[str, list[Envelope]]) -> None:
         parcels = [
             Parcel(queue, encode_bundle(Bundle([Stretch(-1, -1, 0, envelopes)])))
             for queue, envelopes in answers.items()
             if envelopes
         ]
+        if not parcels:
+            return
         try:
             await self._bus.publish(parcels)
         except BusUnavailable as error:
@@ -161,6 +177,7 @@ class Scheduler:
 
     def _propose(self, question: PlaceInstance, envelope: Envelope) -> list[Envelope]:
         """The answer; none when a plug-in raises, and the asker's deadline says so."""
+        question = self._where_its_group_is(question)
         try:
             proposed = choose(
                 question, self._view.values(), self._filters, self._weighers, self._clock.random
@@ -183,11 +200,23 @@ class Scheduler:
         )
         return [answer]
 
+    def _where_its_group_is(self, question: PlaceInstance) -> PlaceInstance:
+        """Under affinity, the hosts with members as far as is known here; the group's ledger knows better."""
+        group = question.group
+        if group is None or group.policy != "affinity" or question.together:
+            return question
+        there = tuple(host.host for host in self._view.values() if group.id in host.groups)
+        return replace(question, together=there)
+
     def _count_in(self, question: PlaceInstance, host: str) -> None:
-        known, amount = self._view[host], question.amount
+        known, amount, group = self._view[host], question.amount, question.group
+        groups = known.groups
+        if group is not None:
+            groups = {**groups, group.id: groups.get(group.id, 0) + 1}
         self._view[host] = replace(
             known,
             vcpus_used=known.vcpus_used + amount.vcpus,
             memory_mib_used=known.memory_mib_used + amount.memory_mib,
             disk_gib_used=known.disk_gib_used + amount.disk_gib,
+            groups=groups,
         )

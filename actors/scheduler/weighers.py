@@ -24,8 +24,25 @@ def free_vcpus(_: PlaceInstance, host: HostView) -> float:
     return (total - host.vcpus_used) / total if total else 0.0
 
 
+def soft_group(request: PlaceInstance, host: HostView) -> float:
+    """Under a soft policy: with the other members of its group, or away from them."""
+    group = request.group
+    if group is None or group.is_binding:
+        return 0.5 if group is None or group.policy != "affinity" else float(group.id in host.groups)
+    there = host.groups.get(group.id, 0)
+    near = there / (there + 1)
+    return near if group.policy == "soft-affinity" else 1 - near
+
+
+def quiet(_: PlaceInstance, host: HostView) -> float:
+    """Fewer guests are being made: they share the host's disks and links."""
+    return 1 / (1 + host.building)
+
+
 DEFAULT: Final[dict[str, tuple[Weigher, float]]] = {
     "free_memory": (free_memory, 1.0),
     "free_vcpus": (free_vcpus, 0.1),
+    "quiet": (quiet, 0.05),
+    "soft_group": (soft_group, 2.0),
 }
-"""The default chain with its multipliers: free memory first, CPUs break ties."""
+"""The default chain with its multipliers: a group's wish, then free memory; CPUs and quiet break ties."""

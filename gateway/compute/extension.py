@@ -35,6 +35,7 @@ _SERVED: Final = {
     "os-keypairs": "Keypairs",
     "os-quota-class-sets": "QuotaClasses",
     "os-quota-sets": "Quotas",
+    "os-server-groups": "ServerGroups",
     "os-services": "Services",
     "os-simple-tenant-usage": "SimpleTenantUsage",
     "os-used-limits": "UsedLimits",

@@ -19,6 +19,7 @@ from gateway.compute import (
     keypair,
     limit,
     quota_set,
+    server_group,
     service,
     usage,
     version,
@@ -77,7 +78,8 @@ RULES: Final = {
     "compute:usage:list": "admin",
     "compute:usage:show": _READER,
     "compute:server_groups:show": _READER,
-    "compute:server_groups:create": _MEMBER,
+    "compute:server_groups:list_all": "admin",
+    "compute:server_groups:write": _MEMBER,
     "compute:aggregates:show": "admin",
     "compute:extensions:show": "authenticated",
 }
@@ -191,7 +193,6 @@ def _not_yet_rows() -> Iterator[Route]:
         ("GET", f"{_SERVER}/diagnostics", "Reading diagnostics", "compute:servers:diagnostics", None),
         ("GET", f"{_SERVER}/topology", "Reading the topology", "compute:servers:parts", _between(78)),
         ("GET", f"{_SERVER}/shares", "Sharing files", "compute:servers:parts", _between(97)),
-        ("POST", "/os-server-groups", "Making a server group", "compute:server_groups:create", None),
         ("POST", "/os-aggregates", "Making an aggregate", "compute:aggregates:show", None),
     ):
         kind = _Action if method in {"POST", "PUT"} else None
@@ -250,9 +251,22 @@ _TENANT: Final = (
     Route("GET", "/os-simple-tenant-usage/{project}", usage.show_usage, "compute:usage:show"),
     Route("GET", "/extensions", extension.list_extensions, "compute:extensions:show"),
     Route("GET", "/extensions/{alias}", extension.show_extension, "compute:extensions:show"),
-    Route("GET", "/os-server-groups", none_of("server_groups"), "compute:server_groups:show"),
+    Route("GET", "/os-server-groups", server_group.list_server_groups, "compute:server_groups:show"),
     Route(
-        "GET", "/os-server-groups/{group}", not_found("Instance group", "group"), "compute:server_groups:show"
+        "POST",
+        "/os-server-groups",
+        server_group.create_server_group,
+        "compute:server_groups:write",
+        200,
+        server_group.GroupBody,
+    ),
+    Route("GET", "/os-server-groups/{group}", server_group.show_server_group, "compute:server_groups:show"),
+    Route(
+        "DELETE",
+        "/os-server-groups/{group}",
+        server_group.delete_server_group,
+        "compute:server_groups:write",
+        204,
     ),
 )
 

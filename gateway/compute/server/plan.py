@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
+from gateway.auth import Caller
 from gateway.compute.query import minor
 from gateway.compute.quota import limits_of, used_of
 from gateway.compute.reference import (
@@ -24,11 +25,12 @@ from gateway.compute.server.body import BlockDevice, CreateBody, NewServer
 from gateway.compute.server.hostname import check_hostname
 from gateway.problem import Problem
 from gateway.request import Request, forbidden
-from protocol.instance import Flavor, ServerRequest
+from protocol.instance import Flavor, ServerGroup, ServerRequest
 from protocol.project import QuotaLimits
 from store.compute import usage
 from store.pool import Connection
-from store.server import groups_of
+from store.server import groups_of, places_of
+from store.server_group import server_group
 
 COUNT_MAX = 1000
 """Servers of one request, whatever the quota says."""
@@ -74,6 +76,7 @@ async def plan_for(request: Request, connection: Connection, body: CreateBody, l
     if not wish.image:
         raise Problem(400, "Invalid imageRef provided." if wish.image == "" else _NO_IMAGE)
     image, properties = await find_image(connection, caller, wish.image, flavor)
+    hints = _hints(body)
     keys = {} if wish.key_name is UNSET else await find_key(connection, caller, wish.key_name)
     certificates = wish.trusted_image_certificates or []
     if len(set(certificates)) < len(certificates):
@@ -93,8 +96,11 @@ async def plan_for(request: Request, connection: Connection, body: CreateBody, l
         config_drive=truth(wish.config_drive),
         security_groups=await _groups(connection, caller.project_id, wish),
         availability_zone=zone,
-        hints=_hints(body),
+        hints=hints,
         forced_host=host,
+        group=await _group(connection, caller, hints, limits["server_group_members"], most),
+        same_hosts=await _hosts_of(connection, caller, hints["same_host"]) if "same_host" in hints else None,
+        different_hosts=await _hosts_of(connection, caller, hints.get("different_host", [])),
         trusted_certificates=tuple(certificates),
         disk_config="MANUAL" if wish.disk_config is UNSET else wish.disk_config,
         access_ipv4="" if wish.access_ipv4 is UNSET else address_text(wish.access_ipv4),
@@ -193,14 +199,34 @@ def _hints(body: CreateBody) -> dict[str, str | list[str]]:
         return {}
     if len(msgspec.json.encode(hints)) > HINTS_BYTES_MAX:
         raise Problem(400, f"Scheduler hints may hold {HINTS_BYTES_MAX} bytes.")
-    if "group" in hints:
-        raise Problem(400, f"Instance group {hints['group']} could not be found.")
     found = {name: _hint(value) for name, value in hints.items()}
     for name in ("same_host", "different_host"):
         value = found.get(name, [])
         if not all(map(is_uuid, [value] if isinstance(value, str) else value)):
             raise Problem(400, f"Invalid input for field/attribute {name}: not the id of a server.")
     return found
+
+
+async def _group(
+    connection: Connection, caller: Caller, hints: dict[str, str | list[str]], limit: int, more: int
+) -> ServerGroup | None:
+    """The project's server group that is hinted at. Raises Problem 400, or 403 when it would be too large."""
+    ident = hints.get("group")
+    if ident is None:
+        return None
+    row = await server_group(connection, ident) if isinstance(ident, str) and is_uuid(ident) else None
+    if row is None or row.project_id != caller.project_id:
+        raise Problem(400, f"Instance group {ident} could not be found.")
+    if 0 <= limit < len(row.members) + more:
+        raise Problem(403, "Quota exceeded, too many servers in group")
+    return ServerGroup(row.id, row.policy, row.per_host or 1)
+
+
+async def _hosts_of(connection: Connection, caller: Caller, wanted: str | list[str]) -> tuple[str, ...]:
+    """Where these servers are, as far as they are the caller's to know."""
+    idents = [wanted] if isinstance(wanted, str) else wanted
+    project = None if caller.is_admin else caller.project_id
+    return tuple(await places_of(connection, idents, project)) if idents else ()
 
 
 def _hint(value: Any) -> str | list[str]:

@@ -308,7 +308,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Point]]:
 
 def test_without_plug_ins_there_are_the_defaults(installed: dict[str, list[Point]]) -> None:
     assert filters_found() == filters.DEFAULT
-    assert list(weighers_found()) == ["free_memory", "free_vcpus"]
+    assert list(weighers_found()) == ["free_memory", "free_vcpus", "quiet", "soft_group"]
 
 
 async def test_plug_ins_are_found_and_take_part(installed: dict[str, list[Point]]) -> None:

@@ -159,6 +159,12 @@ class Compute:
             await self.actors.settle(server)
         return server
 
+    async def boot_in(self, group: str | None, who: str = "member", **hints: Any) -> tuple[int, Any]:
+        """POST /servers with scheduler hints: status and body."""
+        body = {"name": "web", "flavorRef": "1", "imageRef": IMAGE_ID, "networks": "auto"}
+        hinted = {**({"group": group} if group else {}), **hints}
+        return await self.call("POST", "/servers", {"server": body, "os:scheduler_hints": hinted}, who=who)
+
 
 async def seed(actors: Actors) -> None:
     """Default flavors, the shared network, one active image and one host that is up."""
