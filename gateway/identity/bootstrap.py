@@ -20,6 +20,8 @@ from store.pool import Connection, Pool
 
 DEFAULT_DOMAIN: Final = "default"
 IMMUTABLE: Final = '{"immutable":true}'
+SERVICE_ROLE: Final = "service"
+"""Of the users as whom services call each other; implies nothing and is implied by nothing."""
 INTERFACES: Final = ("public", "internal", "admin")
 
 # Relative: the catalog shows them on whatever origin the client used.
@@ -82,7 +84,7 @@ async def _ensured(c: Connection, row: R, **equal: str) -> tuple[str, bool]:
 
 async def _roles(c: Connection, clock: Clock) -> dict[str, str]:
     ids = {}
-    for name in ROLES:
+    for name in (*ROLES, SERVICE_ROLE):
         of_the_cloud = Condition("domain_id", "is null", value=True)
         found = await identity.find(c, Role, {"name": name}, also=(of_the_cloud,))
         if not found:

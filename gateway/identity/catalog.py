@@ -156,12 +156,13 @@ class Endpoints(Collection[Endpoint]):
 
     async def build(self, draft: Draft) -> Endpoint:
         members: NewEndpoint = draft.members
-        await _check_parts(draft.c, members.service_id, members.region_id or members.region)
+        region_id = members.region_id or await _region_made(draft.c, members.region)
+        await _check_parts(draft.c, members.service_id, region_id)
         return Endpoint(
             id=new_id(draft.request),
             service_id=members.service_id,
             interface=members.interface,
-            region_id=members.region_id or members.region,
+            region_id=region_id,
             url=_checked_url(members.url),
             enabled=members.enabled,
         )
@@ -170,13 +171,20 @@ class Endpoints(Collection[Endpoint]):
         changed = given(draft.members)
         changed.pop("name", None)
         older = changed.pop("region", UNSET)
-        if older is not UNSET:
-            changed.setdefault("region_id", older)
+        if older is not UNSET and "region_id" not in changed:
+            changed["region_id"] = await _region_made(draft.c, older)
         if "url" in changed:
             changed["url"] = _checked_url(changed["url"])
         after = structs.replace(row, **changed)
         await _check_parts(draft.c, after.service_id, after.region_id)
         return after
+
+
+async def _region_made(c: Connection, region_id: str | None) -> str | None:
+    """The region by its older name ``region``: whoever says that may mean a new one."""
+    if region_id is not None and await identity.get(c, Region, region_id) is None:
+        await identity.add(c, Region(id=region_id))
+    return region_id
 
 
 async def _check_parts(c: Connection, service_id: str, region_id: str | None) -> None:

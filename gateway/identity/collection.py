@@ -285,13 +285,21 @@ class Collection(Generic[R]):
         return Response()
 
     async def found(self, request: Request, c: Connection, *, lock: bool = False) -> R:
-        """The row of the path, which the caller may act upon. Raises Problem 404 or 403."""
+        """The row of the path, which the caller may act upon. Raises Problem 404 or 403.
+
+        Whoever may act upon some rows alone is refused the same way where there is none.
+        """
         ident = request.params["id"]
         row = await identity.get(c, self.kind, ident, lock=lock)
         if row is None:
+            request.authorize(Target())
             raise not_found(self.singular, ident)
-        request.authorize(self.target(row))
+        self.authorize(request, row)
         return row
+
+    def authorize(self, request: Request, row: R) -> None:
+        """Check the route's rule against the row. Raises Problem 403."""
+        request.authorize(self.target(row))
 
     # --- parts ---
 

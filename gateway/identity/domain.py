@@ -10,6 +10,7 @@ from gateway.identity.option import ImmutableOption
 from gateway.identity.tag import Tags, check_tags
 from gateway.policy import Target
 from gateway.problem import Problem
+from gateway.request import Request
 from store.identity import Domain
 
 
@@ -55,6 +56,12 @@ class Domains(Collection[Domain]):
 
     def target(self, row: Domain) -> Target:
         return Target(domain_id=row.id)
+
+    def authorize(self, request: Request, row: Domain) -> None:
+        """A project's people may look at the domain it is in."""
+        caller = request.caller
+        project = caller.project_id if caller.project_domain_id == row.id else ""
+        request.authorize(Target(domain_id=row.id, project_id=project))
 
     async def build(self, draft: Draft) -> Domain:
         members: NewDomain = draft.members

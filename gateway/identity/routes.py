@@ -45,7 +45,7 @@ RULES: Final = {
     "identity:get_auth_domains": "authenticated",
     "identity:get_auth_system": "authenticated",
     "identity:list_domains": _OPERATE,
-    "identity:get_domain": _READ,
+    "identity:get_domain": f"{_READ} or project",
     "identity:create_domain": "admin",
     "identity:update_domain": "admin",
     "identity:delete_domain": "admin",

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from gateway.apis import APIS
 from gateway.auth import Caller
-from gateway.policy import ROLES, Policy, PolicyError, Target
+from gateway.policy import ROLES, SCOPES, Policy, PolicyError, Target
 from gateway.request import Request, Response
 from gateway.route import Api, Route
 from tests.gateway.fakes import KnownTokens, caller, services, serving
@@ -115,6 +115,8 @@ def is_met(condition: list[str], who: Persona) -> bool:
             return who.caller.user_id == TARGET.user_id
         case [role] if role == "admin" or role.startswith("role:"):
             return role.removeprefix("role:") in who.caller.roles
+        case [scope] if scope in SCOPES:
+            return scope == who.suits
         case [scope, role]:
             return scope == who.suits and role in who.caller.roles
     return False

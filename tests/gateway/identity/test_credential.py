@@ -39,7 +39,7 @@ async def test_a_credential_lives_and_ends(cloud: Cloud) -> None:
     assert [row["blob"] for row in listed["credentials"]] == ["new"]
     assert (await cloud.call("GET", f"{V3}/credentials?type=cert", demo))[1]["credentials"] == []
     assert (await cloud.call("DELETE", path, demo))[0] == 204
-    assert (await cloud.call("GET", path, demo))[0] == 404
+    assert (await cloud.call("GET", path, demo))[0] == 403
 
 
 async def test_the_database_does_not_know_what_a_blob_says(cloud: Cloud) -> None:
