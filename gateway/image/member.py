@@ -35,9 +35,10 @@ class AddBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StatusBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the member makes of it."""
+    """What the member makes of it. ``member`` is repeated by clients; the path says it."""
 
     status: str
+    member: str = ""
 
 
 def _shown(row: MemberRow) -> dict[str, Any]:

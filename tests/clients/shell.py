@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 
 class Shell:
     """A person at a shell with a ``clouds.yaml``. ``ran`` are the commands that were given."""
@@ -89,12 +91,26 @@ class Shell:
         return names - longest
 
 
+def ran_whole(request: pytest.FixtureRequest) -> bool:
+    """Whether all tests of the requesting module run, so that what they leave out can be told."""
+    ran = {item.originalname for item in request.session.items if isinstance(item, pytest.Function)}
+    return {name for name in vars(request.module) if name.startswith("test_")} <= ran
+
+
+class _Terminal(io.StringIO):
+    """A person who types nothing: what is piped in the client takes for an image."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def _serve() -> None:
     from openstackclient.shell import OpenStackShell  # noqa: PLC0415  only the process that is one needs it
 
-    answers = sys.stdout
+    commands, answers = sys.stdin, sys.stdout
+    sys.stdin = _Terminal()
     root = logging.getLogger()
-    for line in sys.stdin:
+    for line in commands:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
