@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.commands import CommandClient
 from gateway.identity.password import Passwords
 from gateway.identity.password_rules import PasswordRules
-from gateway.identity.throttle import Throttle, Turns
+from gateway.identity.throttle import PASSCODES_PER_MINUTE, Throttle, Turns
 from gateway.identity.token import Tokens
 from gateway.identity.vault import Vault
 from gateway.image.store import Stores
@@ -64,7 +64,7 @@ class Services:
     """``pool`` reads and writes the gateway's own rows; ``read_pool`` only reads (perhaps a replica).
 
     ``url_key`` signs image URLs for hosts; empty: none is valid. ``events`` None: no event stream here.
-    ``throttle`` and ``turns`` slow password attempts down.
+    ``throttle`` and ``turns`` slow password attempts down, ``passcodes`` those of six digits.
     """
 
     clock: Clock
@@ -77,6 +77,7 @@ class Services:
     vault: Vault = field(repr=False)
     policy: Policy
     throttle: Throttle = field(default_factory=Throttle)
+    passcodes: Throttle = field(default_factory=lambda: Throttle(user_per_minute=PASSCODES_PER_MINUTE))
     turns: Turns = field(default_factory=Turns)
     metrics: Metrics = field(default=no_metrics)
     access: Access = field(default=no_access)

@@ -9,11 +9,13 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 from gateway.auth import TOKEN_LENGTH_MAX, Caller, Scope, unauthorized
+from gateway.identity import factor
 from gateway.identity.authority import Bearer, authority, scope_of, take_use
 from gateway.identity.catalog import catalog_of
 from gateway.identity.collection import listing
 from gateway.identity.document import token_body
 from gateway.identity.domain import DOMAINS
+from gateway.identity.factor import Receipt
 from gateway.identity.project import PROJECTS
 from gateway.identity.proof import DomainRef, IdentityPart, Proven, Ref, check_form, is_domain, prove, subject
 from gateway.policy import Target
@@ -21,6 +23,7 @@ from gateway.problem import Problem
 from gateway.request import Request, Response
 from gateway.route import Route
 from store import identity, trust
+from store.identity import User
 from store.pool import Connection
 
 LOGIN_BYTES_MAX: Final = 64 << 10
@@ -81,13 +84,22 @@ async def create_token(request: Request) -> Response:
     check_form(auth.identity)
     if isinstance(auth.scope, ScopePart):
         _check_scope(auth.scope)
-    proven = await prove(request, auth.identity)
+    receipt = factor.presented(request)
+    proven = await prove(request, auth.identity, receipt.user_id if receipt is not None else "")
     async with request.services.pool.acquire() as c:
+        if receipt is not None:
+            await factor.check(request, c, receipt, proven.user_id)
+            proven = proven.joined(receipt.methods)
+        answer = await _short_of(request, c, proven, receipt)
+        if answer is not None:
+            return answer
         bearer = await _bearer(request, c, proven, auth.scope)
         found = None if bearer is None else await authority(c, bearer, request.services.clock.now())
         if found is None:
             lent = bearer is not None and bearer.trust_id
             raise Problem(403, "Trustee has no delegated roles.") if lent else unauthorized(request.base_url)
+        if receipt is not None:
+            await factor.spend(request, c, receipt)
         if not await take_use(c, found):
             raise unauthorized(request.base_url)
         token, caller = request.services.tokens.issue(
@@ -95,6 +107,22 @@ async def create_token(request: Request) -> Response:
         )
         body = await token_body(request, c, caller)
     return Response(body, headers={"X-Subject-Token": token, "Vary": "X-Auth-Token"})
+
+
+async def _short_of(
+    request: Request, c: Connection, proven: Proven, receipt: Receipt | None
+) -> Response | None:
+    """The answer to a user who must prove more; None: it is enough. Raises Problem 401."""
+    user = await identity.get(c, User, proven.user_id)
+    if user is None:
+        raise unauthorized(request.base_url)
+    asked = factor.missing(user.options, proven.methods)
+    if not asked:
+        return None
+    until = request.services.clock.now() + factor.RECEIPT_LIFETIME_S
+    if receipt is not None:
+        until = min(until, receipt.expires_at)
+    return await factor.receipt_for(request, c, user, proven.methods, asked, until)
 
 
 def _check_scope(scope: ScopePart) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from gateway.auth import TOKEN_LENGTH_MAX, Caller, unauthorized
+from gateway.identity import totp
 from gateway.identity.attempt import proven
 from gateway.identity.ec2 import METHOD as EC2_METHOD
 from gateway.identity.password import PASSWORD_LENGTH_MAX
@@ -16,6 +17,7 @@ from gateway.identity.throttle import WhoLogsIn
 from gateway.problem import Problem
 from gateway.request import Request
 from store import application_credential, password
+from store.password import Login
 from store.pool import Connection
 
 Ref = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -64,6 +66,18 @@ class CredentialMethod(Struct, forbid_unknown_fields=True):
     user: UserRef | None = None
 
 
+class TotpUser(UserRef, forbid_unknown_fields=True, kw_only=True):
+    """A user and a passcode."""
+
+    passcode: Annotated[str, Meta(max_length=64)]
+
+
+class TotpMethod(Struct, forbid_unknown_fields=True):
+    """Login by a passcode."""
+
+    user: TotpUser
+
+
 class IdentityPart(Struct, forbid_unknown_fields=True):
     """How the user is to be recognised."""
 
@@ -71,6 +85,7 @@ class IdentityPart(Struct, forbid_unknown_fields=True):
     password: PasswordMethod | None = None
     token: TokenMethod | None = None
     application_credential: CredentialMethod | None = None
+    totp: TotpMethod | None = None
 
 
 class Proven(NamedTuple):
@@ -88,6 +103,10 @@ class Proven(NamedTuple):
     project_id: str = ""
     is_rescoping: bool = False
 
+    def joined(self, methods: tuple[str, ...]) -> "Proven":
+        """With methods proven before."""
+        return self._replace(methods=tuple(dict.fromkeys((*methods, *self.methods))))
+
 
 def is_domain(domain: DomainRef | None) -> bool:
     """Whether it names one."""
@@ -103,24 +122,32 @@ def check_form(part: IdentityPart) -> None:
     for method in part.methods:
         if method in part.__struct_fields__ and getattr(part, method) is None:
             raise Problem(400, f"Invalid request body: the method {method} is named but its data is missing.")
-    if part.password is not None and not _is_user(part.password.user):
-        raise Problem(400, "Invalid request body: a user needs an id, or a name and a domain.")
+    for named in (part.password, part.totp):
+        if named is not None and not _is_user(named.user):
+            raise Problem(400, "Invalid request body: a user needs an id, or a name and a domain.")
     program = part.application_credential
     if program is not None and program.id is None and (program.name is None or not _is_user(program.user)):
         message = "an application credential needs an id, or a name and a user"
         raise Problem(400, f"Invalid request body: {message}.")
 
 
-async def prove(request: Request, part: IdentityPart) -> Proven:
-    """Who it is, by all the methods named, which must agree. Raises Problem 401 or 403."""
+async def prove(request: Request, part: IdentityPart, receipt_of: str = "") -> Proven:
+    """Who it is, by all the methods named, which must agree. Raises Problem 401 or 403.
+
+    ``receipt_of``: the user who has proven something before.
+    """
     found: list[Proven] = []
-    for method in dict.fromkeys(part.methods):
+    methods = dict.fromkeys(part.methods)
+    for method in sorted(methods, key="totp".__eq__):  # a passcode is used up: it comes last
         if method == "password" and part.password is not None:
             found.append(await _by_password(request, part.password.user))
         elif method == "token" and part.token is not None:
             found.append(await _by_token(request, part.token.id))
         elif method == "application_credential" and part.application_credential is not None:
             found.append(await _by_credential(request, part.application_credential))
+        elif method == "totp" and part.totp is not None:
+            before = {receipt_of, *(proven.user_id for proven in found)}
+            found.append(await _by_passcode(request, part.totp.user, before))
         else:
             raise unauthorized(request.base_url)
     return _together(request, found)
@@ -151,13 +178,11 @@ def _who(user: UserRef) -> WhoLogsIn:
     return WhoLogsIn(user.id) if user.id is not None else WhoLogsIn(None, user.name, domain.id, domain.name)
 
 
-async def _id_of(c: Connection, user: UserRef) -> str:
-    """The id of a user, who perhaps does not exist."""
+async def _login_of(c: Connection, user: UserRef) -> Login | None:
     if user.id is not None:
-        return user.id
+        return await password.login_by_id(c, user.id)
     domain = user.domain or DomainRef()
-    login = await password.login_by_name(c, user.name or "", domain.id, domain.name)
-    return login.user_id if login is not None else ""
+    return await password.login_by_name(c, user.name or "", domain.id, domain.name)
 
 
 def _ends_at(request: Request) -> float:
@@ -167,6 +192,17 @@ def _ends_at(request: Request) -> float:
 async def _by_password(request: Request, user: PasswordUser) -> Proven:
     login = await proven(request, _who(user), user.password)
     return Proven(login.user_id, ("password",), _ends_at(request), login.default_project_id)
+
+
+async def _by_passcode(request: Request, user: TotpUser, before: set[str]) -> Proven:
+    """The user of a passcode; ``before`` are those who have proven something already."""
+    async with request.services.pool.acquire() as c:
+        login = await _login_of(c, user)
+    user_id = login.user_id if login is not None else ""
+    right = await totp.is_right(request, user_id, user.passcode, is_second=user_id in before)
+    if not right or login is None:
+        raise unauthorized(request.base_url)
+    return Proven(user_id, ("totp",), _ends_at(request), login.default_project_id)
 
 
 async def subject(request: Request, token: str) -> Caller | None:
@@ -205,7 +241,9 @@ async def _by_credential(request: Request, program: CredentialMethod) -> Proven:
         if program.id is not None:
             row = await application_credential.get(c, program.id)
         else:
-            row = await application_credential.named(c, await _id_of(c, user), program.name or "")
+            login = await _login_of(c, user)
+            owner = login.user_id if login is not None else ""
+            row = await application_credential.named(c, owner, program.name or "")
         held = None if row is None else await application_credential.secret_hash(c, row.id)
     right = await services.passwords.verify(held, program.secret)
     if not right or row is None:

@@ -14,6 +14,7 @@ from gateway.problem import Problem
 
 BUCKETS_MAX: Final = 100_000  # users and addresses remembered, about 150 bytes each
 MINUTE_S: Final = 60.0
+PASSCODES_PER_MINUTE: Final = 6  # of a million, three are right: one guessed in 40 days
 
 
 class WhoLogsIn(NamedTuple):

@@ -21,7 +21,7 @@ from msgspec import Struct
 from gateway.auth import Caller, Scope
 from gateway.identity.authority import Authority, Bearer, authority
 from process.clock import Clock
-from store import identity, trust
+from store import identity, spent, trust
 from store.pool import Pool, is_outage
 
 NOTICE_INTERVAL_S: Final = 0.5  # so that with the time to ask, all have heard within a second
@@ -164,8 +164,18 @@ class Tokens:
             _packed(bearer.app_credential_id) if bearer.app_credential_id else b"",
             _packed(bearer.trust_id) if bearer.trust_id else b"",
         )
-        token = self._fernet.encrypt(_encode(claims)).rstrip(b"=").decode()
-        return token, _caller(found, claims)
+        return self.seal(_encode(claims)), _caller(found, claims)
+
+    def seal(self, plain: bytes) -> str:
+        """Encrypt, as every gateway of this cloud can decrypt it."""
+        return self._fernet.encrypt(plain).rstrip(b"=").decode()
+
+    def unseal(self, text: str) -> bytes | None:
+        """What was sealed; None: nothing was, or with a key that is no longer known."""
+        try:
+            return self._fernet.decrypt((text + "=" * (-len(text) % 4)).encode("ascii"))
+        except (InvalidToken, UnicodeEncodeError):
+            return None
 
     def cached(self, token: str) -> Caller | None:
         """The caller, if this process may vouch for the token without asking anybody."""
@@ -245,15 +255,18 @@ class Tokens:
         async with self._pool.acquire() as c:
             await identity.forget_notices(c, now)
             await trust.forget_over(c, now)
+            await spent.forget_over(c, now)
 
     def _is_deaf(self) -> bool:
         return self._clock.monotonic() - self._heard_at >= NOTICE_SILENCE_S
 
     def _claims(self, token: str) -> _Claims | None:
-        padded = token + "=" * (-len(token) % 4)
+        plain = self.unseal(token)
+        if plain is None:
+            return None
         try:
-            claims = _decoder.decode(self._fernet.decrypt(padded.encode("ascii")))
-        except (InvalidToken, UnicodeEncodeError, msgspec.MsgspecError):
+            claims = _decoder.decode(plain)
+        except msgspec.MsgspecError:
             return None
         known = claims.format == (_DELEGATED if claims.app_credential or claims.trust else _PLAIN)
         return claims if known and self._clock.now() < claims.expires_at else None

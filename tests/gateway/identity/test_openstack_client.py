@@ -74,3 +74,58 @@ async def test_a_tenant_is_made_and_removed(cloud: Cloud) -> None:
     assert {row["Role"] for row in roles} == {"member", "reader"}
     await openstack(cloud, "user", "delete", "ann")
     await openstack(cloud, "project", "delete", "acme")
+
+
+async def test_what_users_keep_for_their_programs(cloud: Cloud) -> None:
+    async def demo(*words: str) -> Any:
+        found = await openstack(cloud, *words, "-f", "json", user="demo")
+        rows = found if isinstance(found, list) else [found]
+        plain = [{name.lower().replace(" ", "_"): value for name, value in row.items()} for row in rows]
+        return plain if isinstance(found, list) else plain[0]
+
+    async def delete(*words: str) -> None:
+        await openstack(cloud, *words, user="demo")
+
+    program = ("application", "credential")
+    rule = '[{"service": "compute", "method": "GET", "path": "/v2.1/servers"}]'
+    made = await demo(
+        *(*program, "create", "robot", "--role", "member", "--secret", "chosen"),
+        *("--expiration", "2100-01-01T00:00:00", "--access-rules", rule),
+    )
+    assert (made["secret"], made["project_id"]) == ("chosen", cloud.ids.demo_project)
+    assert [row["name"] for row in await demo(*program, "list")] == ["robot"]
+    assert (await demo(*program, "show", "robot"))["id"] == made["id"]
+    rules = await demo("access", "rule", "list")
+    assert rules[0]["path"] == "/v2.1/servers"
+    assert (await demo("access", "rule", "show", rules[0]["id"]))["method"] == "GET"
+    await delete(*program, "delete", "robot")
+    await delete("access", "rule", "delete", rules[0]["id"])
+    pair = await demo("ec2", "credentials", "create")
+    assert (await demo("ec2", "credentials", "show", pair["access"]))["secret"] == pair["secret"]
+    assert [row["access"] for row in await demo("ec2", "credentials", "list")] == [pair["access"]]
+    await delete("ec2", "credentials", "delete", pair["access"])
+
+
+async def test_credentials_and_trusts(cloud: Cloud) -> None:
+    made = await openstack(
+        cloud, "credential", "create", "--type", "cert", "demo", "a certificate", "-f", "json"
+    )
+    listed = await openstack(cloud, "credential", "list", "--user", "demo", "-f", "json")
+    assert [row["ID"] for row in listed] == [made["id"]]
+    await openstack(
+        *(cloud, "credential", "set", made["id"], "--user", "demo", "--type", "cert", "--data", "another")
+    )
+    shown = await openstack(cloud, "credential", "show", made["id"], "-f", "json")
+    assert shown["blob"] == "another"
+    await openstack(cloud, "credential", "delete", made["id"])
+    lent = await openstack(
+        *(cloud, "trust", "create", "--project", "admin", "--role", "reader", "--impersonate"),
+        *("admin", "demo", "-f", "json"),
+    )
+    assert lent["trustee_user_id"] == cloud.ids.demo_user
+    listed = await openstack(cloud, "trust", "list", "-f", "json")
+    assert [row["ID"] for row in listed] == [lent["id"]]
+    shown = await openstack(cloud, "trust", "show", lent["id"], "-f", "json", user="demo")
+    assert shown["id"] == lent["id"]
+    await openstack(cloud, "trust", "delete", lent["id"])
+    assert await openstack(cloud, "trust", "list", "-f", "json") == []
