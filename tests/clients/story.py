@@ -158,5 +158,13 @@ class Story:
         self._demo.text("server", "delete", "--wait", self.server)
         said = self._demo.fails("server", "show", self.server)
         assert "found" in said.lower(), said
+        old = ("--os-compute-api-version", "2.53")
+        (used,) = self._admin.json(*old, "hypervisor", "list", "--long")
+        assert (used["vCPUs Used"], used["Memory MB Used"]) == (0, 0), used
+        taken = [
+            row for row in self._demo.json("limits", "show", "--absolute") if "used" in row["Name"].lower()
+        ]
+        assert len(taken) >= 3
+        assert {row["Value"] for row in taken if "group" not in row["Name"].lower()} == {0}, taken
         self._demo.text("image", "delete", "guest")
         self._demo.text("keypair", "delete", "story")
