@@ -50,10 +50,10 @@ class NewEndpointGroup(Struct, forbid_unknown_fields=True):
 
 
 class ChangedEndpointGroup(Struct, forbid_unknown_fields=True):
-    """Members of an endpoint group to change."""
+    """Members of an endpoint group to change. Clients say null for a filter they leave as it is."""
 
     name: Name | UnsetType = UNSET
-    filters: Filters | UnsetType = UNSET
+    filters: Filters | UnsetType | None = UNSET
     description: Text | UnsetType | None = UNSET
 
 
@@ -85,6 +85,7 @@ class EndpointGroups(Collection[EndpointGroup]):
         changed = given(members)
         if "description" in changed:
             changed["description"] = members.description
+        changed.pop("filters", None)
         if isinstance(members.filters, Filters):
             changed["filters"] = encoded(members.filters).decode()
         return structs.replace(row, **changed)

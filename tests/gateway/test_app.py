@@ -91,7 +91,7 @@ ROUTES = (
     Route("GET", "/v2.1/things/{id}", show_newer, READ, microversions=((2, 10), (2, 15))),
     Route("GET", "/v2.1/things/detail", find, READ, query=ThingQuery),
     Route("POST", "/v2.1/things", make, WRITE, 201, request=ThingBody, body_bytes_max=4096),
-    Route("POST", "/v2.1/stop", stop, WRITE, 202),
+    Route("POST", "/v2.1/stop", stop, WRITE, 202, keyed=True),
     Route(
         "PUT",
         "/v2.1/file",

@@ -129,6 +129,7 @@ async def test_microversions_are_negotiated(compute: Compute) -> None:
 def test_every_rule_is_used_and_every_row_is_served_twice() -> None:
     used = {route.policy for route in API.routes}
     inner = {"compute:servers:list_all", "compute:servers:create:forced_host", "compute:servers:act"}
+    inner |= {"compute:servers:administer", "compute:server_groups:list_all"}
     inner |= {"compute:limits:other_project", "compute:instance_actions:events"}
     inner |= {"compute:flavors:add_access", "compute:flavors:remove_access"}
     assert set(RULES) == used | inner

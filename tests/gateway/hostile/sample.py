@@ -380,7 +380,7 @@ NAMESPACE: Final = {
     "namespace": "sample",
     "display_name": "Sample",
     "description": "d",
-    "visibility": "public",
+    "visibility": "private",
     "protected": False,
     "owner": "somebody",
     "resource_type_associations": [ASSOCIATION],

@@ -213,6 +213,7 @@ async def test_every_method_is_answered_everywhere(cloud: Cloud) -> None:
         for place in places()
         for method in methods
         if method not in known[place.api.prefix + place.route.path]
+        and not (method == "HEAD" and place.api.name == "identity")  # what can be read can be checked there
     )
 
     def judge(attack: Attack, answer: Answer) -> str:
