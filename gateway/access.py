@@ -1,18 +1,40 @@
-"""Access rules: which calls a token of an application credential may make at all, before policy is asked.
+"""Letting a token in: whose it is, and which calls it may make at all, before policy is asked.
 
-Source: Identity API v3, "Access rules"; in a path ``*`` and ``{name}`` stand for one segment or a part of
-one, ``**`` for anything. Paths count from the API's root (``/v2.1/servers``); with the prefix in front
-they mean the same.
+Source: Identity API v3, "Access rules"; in a rule's path ``*`` and ``{name}`` stand for one segment or a
+part of one, ``**`` for anything. Paths count from the API's root (``/v2.1/servers``); with the prefix in
+front they mean the same.
 """
 
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Final
 
+from gateway.auth import Caller, authenticate, unauthorized
+from gateway.problem import Problem
+from gateway.request import Request
 from store.application_credential import AccessRule
 
 PATTERN_LENGTH_MAX: Final = 225
 _PATTERNS_KEPT: Final = 1024
+
+
+async def admit(request: Request) -> Caller:
+    """Say who asks by the request's token, and hold it to what it was got for. Raises Problem 401 or 403.
+
+    A call that no access rule speaks of is the same 401 as a token of nobody.
+    """
+    token = request.headers.get("X-Auth-Token")
+    caller = await authenticate(request.services.tokens, token, request.base_url)
+    request.identify(caller)
+    api = request.api
+    if not api.barred_methods.isdisjoint(caller.methods):
+        raise Problem(403, "A token got this way cannot be used here.")
+    granted = caller.app_credential
+    if granted is not None and granted.access_rules:
+        paths = (request.path.removeprefix(api.prefix), request.path)
+        if not permits(granted.access_rules, api.service_types, request.raw.method, paths):
+            raise unauthorized(request.base_url)
+    return caller
 
 
 def permits(

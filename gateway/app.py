@@ -15,8 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict, MultiDict, MultiDictProxy
 
 from bus.mailbox import BusUnavailable
-from gateway.access import permits
-from gateway.auth import authenticate, unauthorized
+from gateway.access import admit
 from gateway.body import BodyStream, check_query, decode_json, query_struct, read_limited
 from gateway.commands import Unavailable
 from gateway.origin import Origins
@@ -93,9 +92,7 @@ class Front:
         rows, values = _rows_for(request, router, path)
         request.template = rows[0].template
         if not policy.is_public(rows[0].route.policy):
-            token = request.headers.get("X-Auth-Token")
-            request.identify(await authenticate(self._services.tokens, token, request.base_url))
-            _check_access(request, path)
+            await admit(request)
         if router.negotiator is not None:
             request.version = router.negotiator.version_of(request.headers)
             request.answer_headers.update(router.negotiator.response_headers(request.version))
@@ -152,18 +149,6 @@ class Front:
         )
         counted = method if method in _METHODS else "other"  # a client must not make figures without end
         self._services.metrics(request.service, template, counted, status, duration_s)
-
-
-def _check_access(request: Request, path: str) -> None:
-    """Hold the token to what it was got for. Raises Problem 401, as for a token of nobody, or 403."""
-    if not request.api.barred_methods.isdisjoint(request.caller.methods):
-        raise Problem(403, "A token got this way cannot be used here.")
-    granted = request.caller.app_credential
-    if granted is None or not granted.access_rules:
-        return
-    services, method = request.api.service_types, request.raw.method
-    if not permits(granted.access_rules, services, method, (path, request.path)):
-        raise unauthorized(request.base_url)
 
 
 def _rows_for(request: Request, router: Router, path: str) -> tuple[list[Row], list[str]]:

@@ -26,6 +26,7 @@ from store.pool import Connection
 
 CREDENTIALS_MAX: Final = 500
 """How many one user may have."""
+EXPIRY_YEAR_MAX: Final = 9000  # nobody waits for it, and every zone's time of it can be written down
 RULES_MAX: Final = 200
 """How many one credential may have."""
 
@@ -103,6 +104,8 @@ def parsed_expiry(request: Request, text: str | None) -> float | None:
     except ValueError as error:
         raise Problem(400, f"expires_at is not a time: {text!r}") from error
     seconds = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    if at.year > EXPIRY_YEAR_MAX:
+        raise Problem(400, f"expires_at is after {EXPIRY_YEAR_MAX}.")
     if seconds <= request.services.clock.now():
         raise Problem(400, "expires_at is in the past.")
     return seconds

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.auth import authenticate
+from gateway.access import admit
 from gateway.image.access import visible
 from gateway.image.send import send_data
 from gateway.image.store import ImageData, StoreFailed
@@ -65,10 +65,7 @@ async def _opened(request: Request, row: ImageRow) -> ImageData:
 async def _downloadable(request: Request) -> ImageRow:
     if "signature" in request.query:
         return await _signed(request)
-    caller = await authenticate(
-        request.services.tokens, request.headers.get("X-Auth-Token"), request.base_url
-    )
-    request.identify(caller)
+    caller = await admit(request)
     _require(request, "image:get_image")
     row = await visible(request)
     _require(request, "image:download_image")

@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access import permits
+from gateway.apis import APIS
+from gateway.auth import AppCredential
+from gateway.route import Api
 from store.application_credential import AccessRule
+from tests.gateway.fakes import KnownTokens, caller, services, serving
 
 SERVERS = "/v2.1/servers"
 
@@ -81,3 +85,31 @@ def test_no_pattern_takes_long() -> None:
     began = time.monotonic()
     assert not matches("/" + "**a*" * 55 + "b", "/" + "a" * 8000)
     assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+async def test_no_route_forgets_the_rules(api: Api) -> None:
+    rule = AccessRule(id="r", service=api.name, method="GET", path="/nowhere")
+    granted = AppCredential(id="a", name="a", restricted=True, access_rules=(rule,))
+    tokens = KnownTokens(
+        ruled=caller("admin", app_credential=granted), signed=caller("admin", methods=("ec2credential",))
+    )
+    given_services = services([api], tokens)
+    let_in = []
+    async with serving(given_services, [api]) as (session, _):
+        for route in api.routes:
+            asks = not given_services.policy.is_public(route.policy) or route.path in ASKING
+            path = api.prefix + "/".join(
+                "x" if part.startswith("{") else part for part in route.path.split("/")
+            )
+            for token, refusal in (("ruled", 401), ("signed", 403 if api.barred_methods else 0)):
+                if not asks or not refusal:
+                    continue
+                async with session.request(route.method, path, headers={"X-Auth-Token": token}) as answer:
+                    if answer.status != refusal:
+                        let_in.append(f"{route.method} {route.path} with {token}: {answer.status}")
+    assert not let_in, "\n".join(let_in)
+
+
+ASKING = frozenset({"/v2/images/{image_id}/file"})
+"""Routes whose policy is public and that ask for a token all the same, unless a signature is given."""

@@ -70,6 +70,7 @@ async def test_an_application_credential_lives_and_ends(cloud: Cloud) -> None:
         {"name": "x" * 256},
         {"name": 5},
         {"expires_at": "yesterday"},
+        {"expires_at": "9999-12-31T23:59:59.999999-23:59"},
         {"expires_at": "2001-01-01T00:00:00"},
         {"roles": [{}]},
         {"roles": [{"id": "a", "name": "b"}]},

@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.identity.signature import Signed, ec2_signature, s3_signature
+from gateway.identity.signature import SignatureError, Signed, ec2_signature, s3_signature
 from store.identity import Credential, get
 from tests.gateway.cloud import Cloud
 from tests.gateway.identity.people import V3, log_in, made, new_user
@@ -262,6 +265,28 @@ async def test_a_string_of_no_known_form_is_refused(cloud: Cloud, text: bytes) -
     signed = {"access": pair["access"], "signature": "x", "token": token}
     body = {"credentials": signed}
     assert (await cloud.call("POST", f"{V3}/s3tokens", await cloud.login(), json=body))[0] == 401
+
+
+TEXT = st.text(max_size=20)
+LIKELY = st.sampled_from(["SignatureVersion", "X-Amz-Algorithm", "Authorization", "X-Amz-Date", "Timestamp"])
+VALUES = st.sampled_from(
+    ["0", "1", "2", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=x"]
+)
+PARTS = st.dictionaries(LIKELY | TEXT, VALUES | TEXT, max_size=5)
+
+
+@given(PARTS, PARTS, TEXT, TEXT)
+def test_no_signed_request_breaks_the_check(
+    params: dict[str, Any], headers: dict[str, str], text: str, secret: str
+) -> None:
+    signed = Signed(
+        access=text, params=params, headers=headers, host=text, verb=text, path=text, body_hash=text
+    )
+    with suppress(SignatureError):
+        assert ec2_signature(secret, signed).isascii()
+    with suppress(SignatureError):
+        assert s3_signature(secret, f"AWS4{text}".encode()).isascii()
+    assert isinstance(signed.time, str)
 
 
 def test_published_signatures() -> None:

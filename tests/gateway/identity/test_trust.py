@@ -131,6 +131,7 @@ async def test_a_trust_is_its_parties_business(cloud: Cloud, pair: Pair) -> None
         ({"roles": [{"name": "member"}, {"name": "manager"}]}, 404),
         ({"roles": "member"}, 400),
         ({"expires_at": "soon"}, 400),
+        ({"expires_at": "9999-12-31T23:59:59.999999Z"}, 400),
         ({"expires_at": "2001-01-01T00:00:00.000000Z"}, 400),
         ({"remaining_uses": 0}, 400),
         ({"remaining_uses": -1}, 400),
