@@ -3,14 +3,14 @@
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from msgspec import Struct
 
 from gateway.apis import APIS
 from gateway.auth import Caller, Scope
-from gateway.policy import ROLES, SCOPES, Alternative, Policy, PolicyError, Target
+from gateway.policy import ROLES, Alternative, Policy, PolicyError, Target
 from gateway.policy_file import apply_file
 from gateway.route import Api, Router, rules_of
 
@@ -117,19 +117,22 @@ def _missing(alternative: Alternative) -> str:
     return f": it takes {' and '.join(asked)}" if asked else ""
 
 
+_KINDS: Final[dict[str, Scope]] = {kind: kind for kind in get_args(Scope)}
+
+
 def caller_of(user: str, roles: Iterable[str], scope: str) -> Caller:
     """Who would ask. ``scope`` is as in ``--scope``. Raises PolicyError."""
-    kind, _, ident = scope.partition(":")
-    if kind not in (*SCOPES, "unscoped") or bool(ident) != (kind in ("project", "domain")):
+    name, _, ident = scope.partition(":")
+    kind = _KINDS.get(name)
+    if kind is None or bool(ident) != (kind in ("project", "domain")):
         raise PolicyError(f"--scope {scope}: it must be project:ID, domain:ID, system or unscoped")
     held = frozenset(role for given in roles for role in _implied(given))
-    checked: Scope = kind  # type: ignore[assignment]
     return Caller(
         user_id=user,
         user_name=user,
         user_domain_id="default",
         user_domain_name="Default",
-        scope=checked,
+        scope=kind,
         project_id=ident if kind == "project" else "",
         domain_id=ident if kind == "domain" else "",
         roles=held,

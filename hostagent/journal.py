@@ -26,15 +26,15 @@ class JournalFull(Exception):  # noqa: N818  named for what is the matter with t
     """There is no space: nothing of this change was kept. Try again when there is."""
 
 
-class JournalBroken(Exception):  # noqa: N818
+class JournalBroken(Exception):  # noqa: N818  named for what is the matter with it
     """The medium failed: what is durable is unknown until the journal is opened again. Stop."""
 
 
-class JournalCorrupt(Exception):  # noqa: N818
+class JournalCorrupt(Exception):  # noqa: N818  named for what is the matter with it
     """The journal is missing, foreign or damaged before its tail. The host needs a new identity."""
 
 
-class JournalLocked(Exception):  # noqa: N818
+class JournalLocked(Exception):  # noqa: N818  named for what is the matter with it
     """Another agent works on this journal."""
 
 

@@ -43,19 +43,19 @@ class NetworkNotFound(LookupError):  # noqa: N818  an answer, not a fault
     """No such network for this project, or none at all to choose from."""
 
 
-class NetworkAmbiguous(ValueError):  # noqa: N818
+class NetworkAmbiguous(ValueError):  # noqa: N818  an answer, not a fault
     """The project sees several networks and none of them is the one to choose."""
 
 
-class AddressesExhausted(ValueError):  # noqa: N818
+class AddressesExhausted(ValueError):  # noqa: N818  an answer, not a fault
     """The network's subnets have no address left."""
 
 
-class AddressInUse(ValueError):  # noqa: N818
+class AddressInUse(ValueError):  # noqa: N818  an answer, not a fault
     """Another port has this address."""
 
 
-class AddressInvalid(ValueError):  # noqa: N818
+class AddressInvalid(ValueError):  # noqa: N818  an answer, not a fault
     """The address is in no subnet of the network, or not one a port may have."""
 
 

@@ -17,15 +17,15 @@ class Fenced(Exception):  # noqa: N818  named for what happened to the caller
     """A partition of the batch has another owner or epoch: nothing was written."""
 
 
-class VersionConflict(Exception):  # noqa: N818
+class VersionConflict(Exception):  # noqa: N818  named for what happened to the caller
     """An actor's row was not at the expected version: nothing was written."""
 
 
-class StoreUnavailable(Exception):  # noqa: N818
+class StoreUnavailable(Exception):  # noqa: N818  named for what happened to the caller
     """The database did not answer; whether a commit happened is unknown. Reload before going on."""
 
 
-class Unwritable(Exception):  # noqa: N818
+class Unwritable(Exception):  # noqa: N818  named for what happened to the caller
     """The database refuses a row of the batch itself, however often it is asked: nothing was written."""
 
 

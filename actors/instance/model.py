@@ -10,8 +10,8 @@ from typing import Final, TypedDict
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.turn import ActorState, Heard, Send, Task
-from protocol.agent import DestroyGuest, ForgetGuest, GuestCommand
+from actors.turn import ActorState, Heard, Send, Step, Task
+from protocol.agent import DestroyGuest, ForgetGuest, GuestCommand, GuestProgress
 from protocol.guest import GuestSpec, PowerState
 from protocol.ids import address
 from protocol.instance import Amount, ReleaseHost, ServerRequest
@@ -188,6 +188,11 @@ def forget(vm: Instance, placement: Placement) -> Send:
     """The word that the host's agent need not remember this placement's end any longer."""
     order = ForgetGuest(instance=vm.id, generation=placement.generation, number=vm.version)
     return Send(agent_of(placement), order)
+
+
+def note_progress(vm: Instance, _: GuestProgress) -> Step[Instance]:
+    """The step goes on: its deadline begins anew, which is all there is to do."""
+    return vm, []
 
 
 def release(vm: Instance, placement: Placement) -> Send:

@@ -571,7 +571,7 @@ class Worker:
                 self._log.warning("collect.failed", error=str(error))
 
 
-class _BatchRefused(Exception):  # noqa: N818
+class _BatchRefused(Exception):  # noqa: N818  named for what happened to the batch
     """The database refuses something that one of these made."""
 
     def __init__(self, why: str, items: list[tuple[str, ...]]) -> None:

@@ -138,7 +138,7 @@ def _meets(value: str, wanted: str) -> bool:
             return float(value) >= float(words[1])
         except ValueError:
             return False
-    if len(words) == 2 and words[0] in {"==", "s=="}:  # noqa: PLR2004
+    if len(words) == 2 and words[0] in {"==", "s=="}:  # noqa: PLR2004  an operator and its word
         return value == words[1]
     return value == wanted
 

@@ -25,12 +25,15 @@ DEFAULTS: Final[Mapping[str, int]] = {
 }
 NETWORK: Final = frozenset({"fixed_ips", "floating_ips", "security_groups", "security_group_rules"})
 FILES: Final = frozenset({"injected_files", "injected_file_content_bytes", "injected_file_path_bytes"})
+NETWORK_ENDS: Final = 36
+FILES_END: Final = 57
 GROUPS: Final = frozenset({"server_groups", "server_group_members"})
 
 
 def resources(minor: int) -> tuple[str, ...]:
     """The resources that 2.``minor`` knows: the network's are gone from 2.36, the files' from 2.57."""
-    hidden = (NETWORK if minor >= 36 else frozenset()) | (FILES if minor >= 57 else frozenset())  # noqa: PLR2004
+    hidden = NETWORK if minor >= NETWORK_ENDS else frozenset()
+    hidden |= FILES if minor >= FILES_END else frozenset()
     return tuple(name for name in DEFAULTS if name not in hidden)
 
 

@@ -27,7 +27,7 @@ class StoreFull(Exception):  # noqa: N818  named for what the client is told
     """The store has no room for this data."""
 
 
-class StoreFailed(Exception):  # noqa: N818
+class StoreFailed(Exception):  # noqa: N818  named for what happened
     """The store cannot be used now, or there is none. The text is for the log."""
 
 

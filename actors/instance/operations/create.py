@@ -20,6 +20,7 @@ from actors.instance.model import (
     forget,
     guest_spec,
     mended,
+    note_progress,
     pair,
     release,
     to_guest,
@@ -53,10 +54,6 @@ def spawn(vm: Instance, claimed: HostClaimed) -> Step[Instance]:
     )
     vm = vm.but(placements=(*vm.placements[:-1], placed), attempts=vm.attempts + 1)
     return vm, [to_guest(vm, SpawnGuest(**pair(vm), spec=guest_spec(vm)))]
-
-
-def note_progress(vm: Instance, _: GuestProgress) -> Step[Instance]:
-    return vm, []
 
 
 def become_active(vm: Instance, started: GuestStarted) -> Step[Instance]:

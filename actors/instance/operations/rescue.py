@@ -5,7 +5,7 @@ A rescue that fails is undone: the instance's own system is started again unless
 Source: Compute API, ``rescue`` and ``unrescue``; an unrescued server is active, whatever it was before.
 """
 
-from actors.instance.model import Fault, Instance, T, V, guest_spec, pair, to_guest
+from actors.instance.model import Fault, Instance, T, V, guest_spec, note_progress, pair, to_guest
 from actors.instance.operations.look import LOOK, LOOK_S, look
 from actors.instance.operations.start import runs
 from actors.machine import on, operation
@@ -34,10 +34,6 @@ def boot_other(vm: Instance, wish: RescueInstance) -> Step[Instance]:
         raise Refusal("invalid", f"Instance {vm.id} was not made of an image: name one to rescue it with")
     order = RescueGuest(**pair(vm), spec=guest_spec(vm), image=image, own_first=wish.own_first)
     return vm, [to_guest(vm, order)]
-
-
-def note_progress(vm: Instance, _: GuestProgress) -> Step[Instance]:
-    return vm, []
 
 
 def is_rescued(vm: Instance, rescued: GuestRescued) -> Step[Instance]:

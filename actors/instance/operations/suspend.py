@@ -5,7 +5,7 @@ A failed suspension is looked at: a guest that still runs is active as before.
 Source: Compute API, ``suspend`` and ``resume``.
 """
 
-from actors.instance.model import Instance, T, V, pair, to_guest
+from actors.instance.model import Instance, T, V, note_progress, pair, to_guest
 from actors.instance.operations.look import LOOK, LOOK_S, look
 from actors.instance.operations.start import runs
 from actors.machine import on, operation
@@ -22,10 +22,6 @@ SILENCE_S = 300.0
 
 def save(vm: Instance, _: Message) -> Step[Instance]:
     return vm, [to_guest(vm, SuspendGuest(**pair(vm)))]
-
-
-def note_progress(vm: Instance, _: GuestProgress) -> Step[Instance]:
-    return vm, []
 
 
 def is_saved(vm: Instance, suspended: GuestSuspended) -> Step[Instance]:
